@@ -1,0 +1,177 @@
+package nodefile
+
+import (
+	"strconv"
+	"strings"
+)
+
+// positions maps the path of a key or table to its line, counted from 1. The
+// elements of an array of tables carry their index: inputs cpu 0 percpu.
+//
+// The TOML library tells where a syntax error is but not where a key is, so
+// this reads the text again, and only as much of it as that needs: headers,
+// keys, and where values end. Text that the library has accepted is assumed.
+type positions map[string]int
+
+func joinPath(path []string) string { return strings.Join(path, "\x00") }
+
+func (p positions) line(path ...string) int { return p[joinPath(path)] }
+
+// note records the first line at which path, or something in it, is written.
+func (p positions) note(path []string, line int) {
+	for n := 1; n <= len(path); n++ {
+		if key := joinPath(path[:n]); p[key] == 0 {
+			p[key] = line
+		}
+	}
+}
+
+type locator struct {
+	rest   string
+	line   int
+	found  positions
+	counts map[string]int // elements so far of each array of tables
+	table  []string       // the table we are in
+}
+
+func locate(text string) positions {
+	l := &locator{rest: text, line: 1, found: positions{}, counts: map[string]int{}}
+	for l.rest != "" {
+		l.skip(" \t\r\n")
+		switch {
+		case l.rest == "":
+		case l.rest[0] == '#':
+			l.skipLine()
+		case l.rest[0] == '[':
+			l.header()
+			l.skipLine()
+		default:
+			key := l.key("=")
+			l.found.note(append(l.table[:len(l.table):len(l.table)], key...), l.line)
+			l.value()
+		}
+	}
+	return l.found
+}
+
+// advance moves past n bytes, counting lines.
+func (l *locator) advance(n int) {
+	n = min(n, len(l.rest))
+	l.line += strings.Count(l.rest[:n], "\n")
+	l.rest = l.rest[n:]
+}
+
+func (l *locator) skip(set string) {
+	l.advance(len(l.rest) - len(strings.TrimLeft(l.rest, set)))
+}
+
+func (l *locator) skipLine() {
+	n := strings.IndexByte(l.rest, '\n')
+	if n < 0 {
+		n = len(l.rest) - 1
+	}
+	l.advance(n + 1)
+}
+
+// header reads [a.b] or [[a.b]] and makes it the current table.
+func (l *locator) header() {
+	line := l.line
+	array := strings.HasPrefix(l.rest, "[[")
+	l.advance(1)
+	if array {
+		l.advance(1)
+	}
+	names := l.key("]")
+	l.table = nil
+	for i, name := range names {
+		l.table = append(l.table, name)
+		id := joinPath(l.table)
+		if array && i == len(names)-1 {
+			l.counts[id]++
+		}
+		if n := l.counts[id]; n > 0 {
+			l.found.note(l.table, line)
+			l.table = append(l.table, strconv.Itoa(n-1))
+		}
+	}
+	l.found.note(l.table, line)
+}
+
+// key reads a dotted key up to and including the byte end.
+func (l *locator) key(end string) []string {
+	var names []string
+	for l.rest != "" {
+		l.skip(" \t.")
+		switch {
+		case strings.HasPrefix(l.rest, end):
+			l.advance(1)
+			return names
+		case l.rest == "" || l.rest[0] == '\n':
+			return names
+		case l.rest[0] == '"' || l.rest[0] == '\'':
+			n := stringLen(l.rest)
+			names = append(names, l.rest[1:max(1, n-1)])
+			l.advance(n)
+		default:
+			n := strings.IndexAny(l.rest, " \t.\n"+end)
+			if n < 0 {
+				n = len(l.rest)
+			}
+			names = append(names, l.rest[:n])
+			l.advance(n)
+		}
+	}
+	return names
+}
+
+// value skips a value: to the end of its line, or beyond where an array, an
+// inline table or a multi-line string goes on.
+func (l *locator) value() {
+	for depth := 0; l.rest != ""; {
+		switch c := l.rest[0]; c {
+		case '"', '\'':
+			l.advance(stringLen(l.rest))
+			continue
+		case '#':
+			if n := strings.IndexByte(l.rest, '\n'); n >= 0 {
+				l.advance(n)
+				continue
+			}
+			l.rest = ""
+			return
+		case '[', '{':
+			depth++
+		case ']', '}':
+			depth--
+		case '\n':
+			if depth <= 0 {
+				l.advance(1)
+				return
+			}
+		}
+		l.advance(1)
+	}
+}
+
+// stringLen is the length of the string literal that s begins with, its
+// quotes included.
+func stringLen(s string) int {
+	quote := s[:1]
+	if triple := strings.Repeat(quote, 3); strings.HasPrefix(s, triple) {
+		quote = triple
+	}
+	for i := len(quote); i < len(s); i++ {
+		if s[i] == '\\' && quote[0] == '"' {
+			i++
+			continue
+		}
+		if strings.HasPrefix(s[i:], quote) {
+			end := i + len(quote)
+			for len(quote) == 3 && end < len(s) && s[end] == quote[0] {
+				end++ // up to two quotes may stand before the closing three
+			}
+			return end
+		}
+	}
+	return len(s)
+}
