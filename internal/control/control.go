@@ -1,0 +1,145 @@
+// Package control is how a program's subcommands reach the running program:
+// HTTP and JSON on a Unix socket that only its own user may open.
+package control
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// maxPath is the longest path that a Unix socket may have, its final NUL
+// left out.
+const maxPath = len(syscall.RawSockaddrUnix{}.Path) - 1
+
+// Directory is the runtime directory: $RUNTIME_DIRECTORY where systemd has
+// made one, /run/vitals for root, else one below $XDG_RUNTIME_DIR or the
+// directory for temporary files.
+func Directory() string {
+	if dir, _, _ := strings.Cut(os.Getenv("RUNTIME_DIRECTORY"), ":"); dir != "" {
+		return dir
+	}
+	if os.Geteuid() == 0 {
+		return "/run/vitals"
+	}
+	if dir := os.Getenv("XDG_RUNTIME_DIR"); dir != "" {
+		return filepath.Join(dir, "vitals")
+	}
+	return filepath.Join(os.TempDir(), "vitals-"+strconv.Itoa(os.Geteuid()))
+}
+
+// Path is the socket of the program called name ("agent", "relay").
+func Path(name string) string { return filepath.Join(Directory(), name+".sock") }
+
+// MakeDirectory makes the runtime directory and refuses one that another user
+// could have prepared.
+func MakeDirectory() (string, error) {
+	dir := Directory()
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", fmt.Errorf("make runtime directory: %w; set RUNTIME_DIRECTORY to one that can be written", err)
+	}
+	info, err := os.Stat(dir)
+	if err != nil {
+		return "", fmt.Errorf("runtime directory: %w", err)
+	}
+	if st, ok := info.Sys().(*syscall.Stat_t); ok && int(st.Uid) != os.Geteuid() && st.Uid != 0 {
+		return "", fmt.Errorf("runtime directory %s belongs to user %d; remove it, or set RUNTIME_DIRECTORY", dir, st.Uid)
+	}
+	return dir, nil
+}
+
+// Listen opens the socket of the program called name. The socket of a program
+// that has died is replaced; that of a living one is an error.
+func Listen(name string) (net.Listener, error) {
+	if _, err := MakeDirectory(); err != nil {
+		return nil, err
+	}
+	path := Path(name)
+	if len(path) > maxPath {
+		return nil, fmt.Errorf("control socket %s: the path is longer than %d bytes; set RUNTIME_DIRECTORY to a shorter one", path, maxPath)
+	}
+	if conn, err := net.Dial("unix", path); err == nil {
+		conn.Close()
+		return nil, fmt.Errorf("control socket %s: another vitals-%s is running; stop it, or set RUNTIME_DIRECTORY", path, name)
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("remove stale control socket: %w", err)
+	}
+	// The directory is private, so nobody can connect before the mode is set.
+	ln, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("control socket: %w", err)
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		ln.Close()
+		return nil, fmt.Errorf("control socket: %w", err)
+	}
+	return ln, nil
+}
+
+// Get asks the program called name for path and decodes its answer into v.
+func Get(ctx context.Context, name, path string, v any) error {
+	return call(ctx, http.MethodGet, name, path, nil, v)
+}
+
+// Post sends in to path of the program called name and decodes its answer into
+// out, unless that is nil.
+func Post(ctx context.Context, name, path string, in, out any) error {
+	return call(ctx, http.MethodPost, name, path, in, out)
+}
+
+func call(ctx context.Context, method, name, path string, in, out any) error {
+	body, err := json.Marshal(in)
+	if err != nil {
+		return fmt.Errorf("encode request: %w", err)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, "http://vitals-"+name+path, bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	client := http.Client{Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", Path(name))
+		},
+	}}
+	resp, err := client.Do(req)
+	if err != nil {
+		return unreachable(name, err)
+	}
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return fmt.Errorf("read the answer of vitals-%s: %w", name, err)
+	}
+	if resp.StatusCode/100 != 2 {
+		return fmt.Errorf("vitals-%s: %s", name, bytes.TrimSpace(answer))
+	}
+	if out == nil {
+		return nil
+	}
+	return json.Unmarshal(answer, out)
+}
+
+// unreachable words the two cases a person at a terminal meets.
+func unreachable(name string, err error) error {
+	path := Path(name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
+		return fmt.Errorf("vitals-%s does not seem to run: nothing listens on %s; if it runs with another runtime directory, set RUNTIME_DIRECTORY", name, path)
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("not allowed to open %s; try again with sudo", path)
+	}
+	return fmt.Errorf("ask vitals-%s: %w", name, err)
+}

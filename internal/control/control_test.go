@@ -1,0 +1,91 @@
+package control
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestDirectory(t *testing.T) {
+	t.Setenv("RUNTIME_DIRECTORY", "/run/a:/run/b")
+	if got := Directory(); got != "/run/a" {
+		t.Errorf("with RUNTIME_DIRECTORY: %s", got)
+	}
+	t.Setenv("RUNTIME_DIRECTORY", "")
+	t.Setenv("XDG_RUNTIME_DIR", "/run/user/1")
+	want := "/run/user/1/vitals"
+	if os.Geteuid() == 0 {
+		want = "/run/vitals"
+	}
+	if got := Directory(); got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+func TestGetAndPost(t *testing.T) {
+	t.Setenv("RUNTIME_DIRECTORY", filepath.Join(t.TempDir(), "run"))
+	ln, err := Listen("agent")
+	if err != nil {
+		t.Fatal(err)
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
+		json.NewEncoder(w).Encode(map[string]int{"lines": 7})
+	})
+	mux.HandleFunc("POST /echo", func(w http.ResponseWriter, r *http.Request) { io.Copy(w, r.Body) })
+	srv := &http.Server{Handler: mux}
+	go srv.Serve(ln)
+	defer srv.Close()
+
+	var got map[string]int
+	if err := Get(t.Context(), "agent", "/status", &got); err != nil || got["lines"] != 7 {
+		t.Errorf("Get: %v, %v", got, err)
+	}
+	var echo string
+	if err := Post(t.Context(), "agent", "/echo", "hello", &echo); err != nil || echo != "hello" {
+		t.Errorf("Post: %q, %v", echo, err)
+	}
+	if err := Get(t.Context(), "agent", "/nothing", nil); err == nil || !strings.Contains(err.Error(), "404") {
+		t.Errorf("unknown path: %v", err)
+	}
+	if _, err := Listen("agent"); err == nil || !strings.Contains(err.Error(), "is running") {
+		t.Errorf("a second program got the socket: %v", err)
+	}
+	if info, err := os.Stat(Path("agent")); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("socket: %v, %v", info, err)
+	}
+}
+
+func TestNobodyListens(t *testing.T) {
+	t.Setenv("RUNTIME_DIRECTORY", t.TempDir())
+	err := Get(t.Context(), "relay", "/status", nil)
+	if err == nil || !strings.Contains(err.Error(), "vitals-relay does not seem to run") {
+		t.Errorf("no socket: %v", err)
+	}
+	// A socket left by a program that was killed.
+	ln, err := Listen("relay")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln.(interface{ SetUnlinkOnClose(bool) }).SetUnlinkOnClose(false)
+	ln.Close()
+	if err := Get(t.Context(), "relay", "/status", nil); err == nil || !strings.Contains(err.Error(), "does not seem to run") {
+		t.Errorf("stale socket: %v", err)
+	}
+	if ln, err = Listen("relay"); err != nil {
+		t.Errorf("a stale socket was not replaced: %v", err)
+	} else {
+		ln.Close()
+	}
+}
+
+func TestPathTooLong(t *testing.T) {
+	t.Setenv("RUNTIME_DIRECTORY", filepath.Join(t.TempDir(), strings.Repeat("x", 100)))
+	if _, err := Listen("agent"); err == nil || !strings.Contains(err.Error(), "RUNTIME_DIRECTORY") {
+		t.Errorf("got %v", err)
+	}
+}
