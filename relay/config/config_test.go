@@ -1,0 +1,171 @@
+package config
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/rpicluster/vitals/internal/nodefile"
+)
+
+// load writes text to node.toml in a directory of its own and loads it; the
+// directory's name is cut out of the error.
+func load(t *testing.T, text string) (*Config, string) {
+	t.Helper()
+	dir := t.TempDir()
+	path := filepath.Join(dir, "node.toml")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "token"), []byte("s3cret\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(dir)
+	c, err := Load(path)
+	if err == nil {
+		return c, ""
+	}
+	return c, strings.ReplaceAll(err.Error(), dir+"/", "")
+}
+
+func TestDefaults(t *testing.T) {
+	t.Setenv("STATE_DIRECTORY", "")
+	c, err := Load("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := &Config{
+		Listen: "127.0.0.1:8186", DataDirectory: "/var/lib/vitals/relay",
+		MaxBody: 25_000_000, MaxCompressedBody: 25_000_000, MaxInFlight: 128 << 20,
+		Queue: Queue{
+			Kind: "files", MaxBytes: 10e9, WhenFull: "refuse", MinFreeBytes: 256 << 20,
+			KeptBytes: 1e9, KeptAge: nodefile.Duration(168 * time.Hour),
+		},
+		Provision: Provision{
+			Enabled: true, Database: "node_vitals", RetentionPolicy: "node_vitals_year_rp",
+			Duration: nodefile.Duration(8760 * time.Hour), Replication: 3, Default: true,
+		},
+		Fleet: Fleet{MaxNodes: 10_000},
+	}
+	if d := cmp.Diff(want, c); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestAWholeFile(t *testing.T) {
+	c, text := load(t, `
+[agent]
+interval = "10s"
+[[inputs.cpu]]
+anything = "is the agent's"
+[relay]
+listen = ":9000"
+data_directory = "/srv/vitals"
+max_body = "5MB"
+[relay.queue]
+max_bytes = "1GB"
+when_full = "drop_oldest"
+commit_delay = "5ms"
+[relay.provision]
+prefix = "site_"
+duration = "30d"
+[relay.fleet]
+late_after = "30s"
+[[relay.destinations]]
+name = "near"
+url = "http://127.0.0.1:8086"
+[[relay.destinations]]
+name = "far"
+url = "https://influx.example:8086"
+version = 2
+org = "o"
+bucket = "b"
+token_file = "token"
+required = false
+timeout = "1m"
+`)
+	if text != "" {
+		t.Fatal(text)
+	}
+	want := []Destination{
+		{Name: "near", URL: "http://127.0.0.1:8086", Version: 1, Required: true, Timeout: nodefile.Duration(30 * time.Second)},
+		{Name: "far", URL: "https://influx.example:8086", Version: 2, Organization: "o", Bucket: "b", TokenFile: "token", Token: "s3cret", Timeout: nodefile.Duration(time.Minute)},
+	}
+	if d := cmp.Diff(want, c.Destinations); d != "" {
+		t.Error(d)
+	}
+	if c.Listen != ":9000" || c.DataDirectory != "/srv/vitals" || c.MaxBody != 5e6 || c.Provision.Prefix != "site_" || c.Queue.MaxBytes != 1e9 {
+		t.Errorf("%+v", c)
+	}
+}
+
+func TestMistakes(t *testing.T) {
+	tests := []struct{ name, text, want string }{
+		{"misspelt key", "[relay]\nlisen = ':1'", `node.toml:2: relay.lisen: unknown option; did you mean "listen"?`},
+		{"misspelt table", "[relay]\n[relay.que]\n", `node.toml:2: relay.que: unknown table; did you mean "queue"?`},
+		{"misspelt array", "[[relay.destination]]\nname='x'\n", `node.toml:1: relay.destination: unknown table; did you mean "destinations"?`},
+		{"later: auth", "[relay.auth]\nmode = 'off'", `node.toml:1: relay.auth: this relay does not check who writes yet; remove the table and let it listen only where every client may be trusted`},
+		{"later: alerts", "[[relay.alerts]]\n", `node.toml:1: relay.alerts: this relay does not send alerts yet; remove the table`},
+		{"address", "[relay]\nlisten = '8186'", `node.toml:2: relay.listen: "8186" is not an address; write it as "127.0.0.1:8186", or ":8186" for every interface`},
+		{"port", "[relay]\nlisten = ':http'", `node.toml:2: relay.listen: "http" is not a port; the usual one is 8186`},
+		{"in flight", "[relay]\nmax_in_flight = 1000", `node.toml:2: relay.max_in_flight: must be at least 75000000, twice max_body and once max_compressed_body, or the largest write could never be served`},
+		{"no name", "[[relay.destinations]]\nurl = 'http://x'", `node.toml:1: relay.destinations.name: is missing; choose one that stays, such as "influxdb": the destination's progress is kept under it`},
+		{"path as name", "[[relay.destinations]]\nname = '../x'\nurl = 'http://x'", `node.toml:2: relay.destinations.name: "../x" cannot be a directory's name; use letters, digits, dots, dashes and underscores`},
+		{"no url", "[[relay.destinations]]\nname = 'x'", `node.toml:1: relay.destinations.url: is missing; write url = "http://127.0.0.1:8086"`},
+		{"no scheme", "[[relay.destinations]]\nname = 'x'\nurl = 'localhost:8086'", `node.toml:3: relay.destinations.url: must be like "http://127.0.0.1:8086"`},
+		{"credentials in url", "[[relay.destinations]]\nname = 'x'\nurl = 'http://u:p@h'", `node.toml:3: relay.destinations.url: must not hold credentials; use username and password_file, or token_file`},
+		{"v2 key on v1", "[[relay.destinations]]\nname = 'x'\nurl = 'http://h'\nbucket = 'b'", `node.toml:4: relay.destinations.bucket: belongs to version = 2; InfluxDB 1.x has database, retention_policy, username and password_file`},
+		{"v1 key on v2", "[[relay.destinations]]\nname = 'x'\nurl = 'http://h'\nversion = 2\ndatabase = 'b'", `node.toml:5: relay.destinations.database: belongs to version = 1; InfluxDB 2.x has org, bucket and token_file`},
+		{"version 4", "[[relay.destinations]]\nname = 'x'\nurl = 'http://h'\nversion = 4", `node.toml:4: relay.destinations.version: must be 1 (InfluxDB 1.x, VictoriaMetrics) or 2 (InfluxDB 2.x), not 4`},
+		{"no token file", "[[relay.destinations]]\nname = 'x'\nurl = 'http://h'\nversion = 2\ntoken_file = 'absent'", `node.toml:5: relay.destinations.token_file: open absent: no such file or directory`},
+		{"same name", "[[relay.destinations]]\nname = 'x'\nurl = 'http://h'\n[[relay.destinations]]\nname = 'x'\nurl = 'http://i'", `node.toml:5: relay.destinations.name: "x" is the name of two destinations`},
+		{"queue kind", "[relay.queue]\nkind = 'jetstream'", `node.toml:2: relay.queue.kind: must be "files"; this relay has no other queue`},
+		{"when full", "[relay.queue]\nwhen_full = 'drop'", `node.toml:2: relay.queue.when_full: must be "refuse" (writers get 503 and keep their lines) or "drop_oldest"`},
+		{"commit delay", "[relay.queue]\ncommit_delay = '1m'", `node.toml:2: relay.queue.commit_delay: must be between 0 and 1s: every write waits for it`},
+		{"nothing kept", "[relay.queue]\nkept_bytes = 0", `node.toml:2: relay.queue.kept_bytes: with no destination and nothing kept, every line would be thrown away; add [[relay.destinations]] or let kept_bytes be more than 0`},
+		{"short policy", "[relay.provision]\nduration = '10s'", `node.toml:2: relay.provision.duration: must be at least 1h, or 0 to keep the lines for ever`},
+		{"fleet ages", "[relay.fleet]\nlate_after = '1m'\ndown_after = '30s'", `node.toml:3: relay.fleet.down_after: must not be shorter than late_after`},
+		{"queue twice", "[[relay.queue]]\n[[relay.queue]]\n", `node.toml:2: relay.queue: there can be only one; write it [relay.queue]`},
+		{"neither's table", "[relys]\n", `node.toml:1: relys: neither vitals-agent nor vitals-relay has a table of this name; did you mean "relay"?`},
+		{"several, in order", "[relay]\nlisten = 'x'\n[relay.queue]\nkind = 'y'\nwhenfull = 'z'\n[relay.auth]\n", `node.toml:2: relay.listen: "x" is not an address; write it as "127.0.0.1:8186", or ":8186" for every interface
+node.toml:4: relay.queue.kind: must be "files"; this relay has no other queue
+node.toml:5: relay.queue.whenfull: unknown option; did you mean "when_full"?
+node.toml:6: relay.auth: this relay does not check who writes yet; remove the table and let it listen only where every client may be trusted`},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			_, got := load(t, tt.text)
+			if d := cmp.Diff(tt.want, got); d != "" {
+				t.Error(d)
+			}
+		})
+	}
+}
+
+func TestStateDirectory(t *testing.T) {
+	t.Setenv("STATE_DIRECTORY", "/var/lib/a:/var/lib/b")
+	c, err := Load("")
+	if err != nil || c.DataDirectory != "/var/lib/a" {
+		t.Errorf("data directory %q, %v", c.DataDirectory, err)
+	}
+}
+
+func TestFind(t *testing.T) {
+	t.Setenv("VITALS_CONFIG", "/a/node.toml")
+	if got := Find("/b/node.toml"); got != "/b/node.toml" {
+		t.Errorf("a path that was given: %q", got)
+	}
+	if got := Find(""); got != "/a/node.toml" {
+		t.Errorf("$VITALS_CONFIG: %q", got)
+	}
+}
+
+func TestTheFileMustExist(t *testing.T) {
+	if _, err := Load(filepath.Join(t.TempDir(), "absent.toml")); err == nil {
+		t.Error("an absent file was accepted")
+	}
+}

@@ -1,0 +1,55 @@
+package config
+
+import (
+	"strings"
+	"time"
+
+	"github.com/rpicluster/vitals/internal/nodefile"
+)
+
+func (q *Queue) validate(s *nodefile.Section) []error {
+	var errs []error
+	if q.Kind != "files" {
+		errs = append(errs, s.Errorf("kind", `must be "files"; this relay has no other queue`))
+	}
+	if q.WhenFull != "refuse" && q.WhenFull != "drop_oldest" {
+		errs = append(errs, s.Errorf("when_full", `must be "refuse" (writers get 503 and keep their lines) or "drop_oldest"`))
+	}
+	if q.CommitDelay < 0 || q.CommitDelay > nodefile.Duration(time.Second) {
+		errs = append(errs, s.Errorf("commit_delay", "must be between 0 and 1s: every write waits for it"))
+	}
+	if q.KeptAge < 0 {
+		errs = append(errs, s.Errorf("kept_age", "must not be negative"))
+	}
+	return errs
+}
+
+func (p *Provision) validate(s *nodefile.Section) []error {
+	var errs []error
+	for key, name := range map[string]string{"database": p.Database, "retention_policy": p.RetentionPolicy} {
+		if name == "" || strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+			errs = append(errs, s.Errorf(key, "must be a name"))
+		}
+	}
+	if d := p.Duration.Std(); d != 0 && d < time.Hour {
+		errs = append(errs, s.Errorf("duration", "must be at least 1h, or 0 to keep the lines for ever"))
+	}
+	if p.Replication < 1 {
+		errs = append(errs, s.Errorf("replication", "must be at least 1"))
+	}
+	return errs
+}
+
+func (f *Fleet) validate(s *nodefile.Section) []error {
+	var errs []error
+	if f.LateAfter < 0 || f.DownAfter < 0 {
+		errs = append(errs, s.Errorf("late_after", "late_after and down_after must not be negative"))
+	}
+	if f.DownAfter != 0 && f.DownAfter < f.LateAfter {
+		errs = append(errs, s.Errorf("down_after", "must not be shorter than late_after"))
+	}
+	if f.MaxNodes < 1 || f.MaxNodes > 1_000_000 {
+		errs = append(errs, s.Errorf("max_nodes", "must be between 1 and 1000000"))
+	}
+	return errs
+}
