@@ -1,0 +1,148 @@
+package influx
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Class is what the answer to a write means for its lines.
+type Class uint8
+
+const (
+	// Retry: a network error or a server's own; the lines are not at fault.
+	Retry Class = iota
+	// Wait: the server asks for time (429, 503).
+	Wait
+	// Hold: somebody must act first (401, 403, a wrong address).
+	Hold
+	// MissingDatabase: somebody, or provisioning, must create the database.
+	MissingDatabase
+	// Split: the body is too large (413).
+	Split
+	// Partial: some lines are refused, all others are stored.
+	Partial
+	// BadLines: some lines are refused, and therefore none is stored.
+	BadLines
+	// Poison: no line of this batch will ever be stored as it is addressed.
+	Poison
+)
+
+func (c Class) String() string {
+	return [...]string{"retry", "wait", "hold", "missing database", "split", "partial", "bad lines", "poison"}[c]
+}
+
+// WriteError is the outcome of a write that was not a plain success.
+type WriteError struct {
+	Class      Class
+	Status     int    // 0 if there was no answer
+	Message    string // the server's, or what went wrong on the way
+	RetryAfter time.Duration
+	// Dropped is how many lines a partial write left out, if the server said.
+	Dropped int
+
+	err error
+}
+
+func (e *WriteError) Error() string {
+	if e.Status == 0 {
+		return e.Message
+	}
+	return fmt.Sprintf("%d %s: %s", e.Status, http.StatusText(e.Status), e.Message)
+}
+
+func (e *WriteError) Unwrap() error { return e.err }
+
+// Suspect reports whether the lines themselves may have caused the failure:
+// some that a server's parser accepts make it answer 500 for ever, or die.
+func (e *WriteError) Suspect() bool {
+	return e.Class == Retry && (e.Status == http.StatusInternalServerError ||
+		errors.Is(e.err, io.EOF) || errors.Is(e.err, io.ErrUnexpectedEOF) || errors.Is(e.err, syscall.ECONNRESET))
+}
+
+var dropped = regexp.MustCompile(`dropped=(\d+)`)
+
+// classify reads an answer by its status and its body: a status alone does not
+// tell a server's bad day from a batch that it will never take. The table is
+// InfluxDB's, versions 1 to 3.
+func classify(resp *http.Response, body []byte) *WriteError {
+	if resp.StatusCode == http.StatusNoContent {
+		return nil
+	}
+	e := &WriteError{Status: resp.StatusCode, Message: message(resp, body), RetryAfter: retryAfter(resp)}
+	if m := dropped.FindStringSubmatch(e.Message); m != nil {
+		e.Dropped, _ = strconv.Atoi(m[1])
+	}
+	e.Class = classOf(resp.StatusCode, e.Message)
+	return e
+}
+
+func classOf(status int, message string) Class {
+	says := func(phrase string) bool { return strings.Contains(message, phrase) }
+	switch {
+	case status/100 == 2, status/100 == 3:
+		return Hold // not a server of this API, or not its address
+	case status >= 400 && says("partial write"):
+		return Partial
+	case says("retention policy not found"):
+		return Poison
+	case says("database not found"):
+		return MissingDatabase
+	case status == http.StatusRequestEntityTooLarge:
+		return Split
+	case status == http.StatusTooManyRequests, status == http.StatusServiceUnavailable:
+		return Wait
+	case status >= 500, status == http.StatusRequestTimeout:
+		return Retry
+	case status == http.StatusBadRequest && aboutRequest.MatchString(message):
+		return Hold
+	case status == http.StatusBadRequest, status == http.StatusUnprocessableEntity:
+		return BadLines
+	}
+	return Hold
+}
+
+// aboutRequest matches answers of 400 that no line can be blamed for.
+var aboutRequest = regexp.MustCompile(`(?i)^(database is required|missing db|invalid precision|invalid consistency|gzip: |unacceptable content-encoding|unable to parse authentication|the client sent)|<html`)
+
+// message is the text of an error body in any of the APIs' forms.
+func message(resp *http.Response, body []byte) string {
+	if resp.StatusCode/100 == 3 {
+		return fmt.Sprintf("redirected to %s, which writes do not follow; set the url to where InfluxDB answers", resp.Header.Get("Location"))
+	}
+	if resp.StatusCode/100 == 2 {
+		return "an InfluxDB answers a write with 204; something else seems to answer at this address"
+	}
+	var forms struct {
+		Error   string `json:"error"`
+		Message string `json:"message"`
+		Data    json.RawMessage
+	}
+	if json.Unmarshal(body, &forms) == nil && forms.Error+forms.Message != "" {
+		return strings.TrimSpace(forms.Error + forms.Message + " " + string(forms.Data))
+	}
+	if text := bytes.TrimSpace(body); len(text) > 0 {
+		return string(text)
+	}
+	return or(resp.Header.Get("X-Influxdb-Error"), "no reason given")
+}
+
+// retryAfter reads the header's seconds or date.
+func retryAfter(resp *http.Response) time.Duration {
+	value := resp.Header.Get("Retry-After")
+	if seconds, err := strconv.ParseFloat(value, 64); err == nil && seconds > 0 {
+		return time.Duration(min(seconds, 3600) * float64(time.Second))
+	}
+	if at, err := http.ParseTime(value); err == nil {
+		return max(0, time.Until(at))
+	}
+	return 0
+}

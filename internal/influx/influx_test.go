@@ -1,0 +1,484 @@
+package influx
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// server is an InfluxDB that answers as its script says and remembers which
+// lines it has stored.
+type server struct {
+	*httptest.Server
+	answer func(lines []string) (status int, body string)
+
+	mu      sync.Mutex
+	stored  map[string]bool
+	queries []url.Values
+	headers []http.Header
+}
+
+func newServer(t *testing.T, answer func(lines []string) (int, string)) *server {
+	t.Helper()
+	s := &server{answer: answer, stored: map[string]bool{}}
+	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/ping" {
+			w.WriteHeader(204)
+			return
+		}
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			return
+		}
+		raw, err := Gunzip(body)
+		if err != nil {
+			t.Errorf("body is not gzip: %v", err)
+		}
+		lines := strings.Split(strings.TrimSuffix(string(raw), "\n"), "\n")
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.queries = append(s.queries, r.URL.Query())
+		s.headers = append(s.headers, r.Header)
+		status, text := s.answer(lines)
+		if status == 0 {
+			panic(http.ErrAbortHandler)
+		}
+		if status == 204 {
+			s.store(lines...)
+		}
+		w.WriteHeader(status)
+		io.WriteString(w, text)
+	}))
+	t.Cleanup(s.Close)
+	return s
+}
+
+func (s *server) store(lines ...string) {
+	for _, l := range lines {
+		s.stored[l] = true
+	}
+}
+
+func newClient(t *testing.T, c Config) *Client {
+	t.Helper()
+	client, err := NewClient(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(client.Close)
+	return client
+}
+
+func TestRequest(t *testing.T) {
+	tests := []struct {
+		name   string
+		config Config
+		target Target
+		want   url.Values
+	}{
+		{"v1", Config{}, Target{"db", "", "ns"}, url.Values{"db": {"db"}}},
+		{"v1 policy and precision", Config{}, Target{"db", "rp", "s"}, url.Values{"db": {"db"}, "rp": {"rp"}, "precision": {"s"}}},
+		{"v1 takes microseconds as u", Config{}, Target{"db", "", "us"}, url.Values{"db": {"db"}, "precision": {"u"}}},
+		{"v1 own database drops the batch's policy", Config{Database: "mine"}, Target{"db", "rp", ""}, url.Values{"db": {"mine"}}},
+		{"v1 own policy", Config{Database: "mine", RetentionPolicy: "year"}, Target{"db", "rp", ""}, url.Values{"db": {"mine"}, "rp": {"year"}}},
+		{"v2 bucket from the key", Config{Version: 2, Organization: "o"}, Target{"db", "rp", "us"}, url.Values{"bucket": {"db/rp"}, "org": {"o"}, "precision": {"us"}}},
+		{"v2 bucket without policy", Config{Version: 2}, Target{"db", "", ""}, url.Values{"bucket": {"db"}, "precision": {"ns"}}},
+		{"v2 own bucket", Config{Version: 2, Bucket: "b"}, Target{"db", "rp", "ms"}, url.Values{"bucket": {"b"}, "precision": {"ms"}}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s := newServer(t, func([]string) (int, string) { return 204, "" })
+			tt.config.URLs = []string{s.URL}
+			if err := newClient(t, tt.config).Write(t.Context(), tt.target, Gzip(nil, []byte("m f=1 1\n"))); err != nil {
+				t.Fatal(err)
+			}
+			if d := cmp.Diff(tt.want, s.queries[0]); d != "" {
+				t.Error(d)
+			}
+		})
+	}
+}
+
+func TestCredentials(t *testing.T) {
+	tests := []struct {
+		name   string
+		config Config
+		user   string // put before the host of the URL
+		want   string
+	}{
+		{"token", Config{Token: "T"}, "", "Token T"},
+		{"user and password", Config{Username: "u", Password: "p"}, "", "Basic dTpw"},
+		{"in the url", Config{}, "u:p@", "Basic dTpw"},
+		{"none", Config{}, "", ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s := newServer(t, func([]string) (int, string) { return 204, "" })
+			tt.config.URLs = []string{strings.Replace(s.URL, "http://", "http://"+tt.user, 1)}
+			c := newClient(t, tt.config)
+			if err := c.Write(t.Context(), Target{}, Gzip(nil, nil)); err != nil {
+				t.Fatal(err)
+			}
+			if got := s.headers[0].Get("Authorization"); got != tt.want {
+				t.Errorf("Authorization %q, want %q", got, tt.want)
+			}
+			if strings.Contains(c.URL(), ":p@") {
+				t.Errorf("the password shows in %s", c.URL())
+			}
+		})
+	}
+}
+
+func TestClasses(t *testing.T) {
+	tests := []struct {
+		status int
+		body   string
+		want   Class
+	}{
+		{200, `{}`, Hold},
+		{200, `<html>log in to the Wi-Fi</html>`, Hold},
+		{202, ``, Hold},
+		{301, ``, Hold},
+		{400, `{"error":"partial write: unable to parse 'm': missing fields dropped=0"}`, Partial},
+		{400, `{"error":"partial write: field type conflict: input field \"v\" on measurement \"m\" is type float, already exists as type integer dropped=1"}`, Partial},
+		{400, `{"error":"unable to parse 'm': missing fields"}`, BadLines},
+		{400, `{"code":"invalid","message":"unable to parse 'm': missing fields"}`, BadLines},
+		{400, `{"error":"database is required"}`, Hold},
+		{400, `{"error":"invalid precision \"us\" (use n, u, ms, s, m or h)"}`, Hold},
+		{400, `<html><body>400 Bad Request</body></html>`, Hold},
+		{401, `{"error":"authorization failed"}`, Hold},
+		{403, `{"error":"forbidden"}`, Hold},
+		{404, `{"error":"database not found: \"x\""}`, MissingDatabase},
+		{404, `{"code":"not found","message":"bucket \"x\" not found"}`, Hold},
+		{404, `404 page not found`, Hold},
+		{408, ``, Retry},
+		{413, `{"error":"Request Entity Too Large"}`, Split},
+		{422, `{"code":"unprocessable entity","message":"failure writing points to database: partial write: points beyond retention policy dropped=2"}`, Partial},
+		{429, ``, Wait},
+		{500, `{"error":"timeout"}`, Retry},
+		{500, `{"error":"retention policy not found: year"}`, Poison},
+		{502, `<html>bad gateway</html>`, Retry},
+		{503, ``, Wait},
+		{504, ``, Retry},
+	}
+	for _, tt := range tests {
+		t.Run(fmt.Sprintf("%d %.40s", tt.status, tt.body), func(t *testing.T) {
+			s := newServer(t, func([]string) (int, string) { return tt.status, tt.body })
+			err := newClient(t, Config{URLs: []string{s.URL}}).Write(t.Context(), Target{}, Gzip(nil, nil))
+			var e *WriteError
+			if !errors.As(err, &e) || e.Class != tt.want {
+				t.Errorf("got %v (%+v), want %v", err, e, tt.want)
+			}
+		})
+	}
+}
+
+func TestFailOver(t *testing.T) {
+	down := httptest.NewServer(nil)
+	down.Close()
+	busy := newServer(t, func([]string) (int, string) { return 503, "" })
+	good := newServer(t, func([]string) (int, string) { return 204, "" })
+	c := newClient(t, Config{URLs: []string{down.URL, busy.URL, good.URL}})
+	for range 2 {
+		if err := c.Write(t.Context(), Target{}, Gzip(nil, []byte("m f=1\n"))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(busy.queries) != 1 || c.URL() != good.URL {
+		t.Errorf("the busy server was asked %d times; the next write goes to %s first", len(busy.queries), c.URL())
+	}
+}
+
+// delivery is what became of a batch.
+type delivery struct {
+	Stored, Rejected string
+	Err              string
+}
+
+func deliver(t *testing.T, s *server, b Batch, text string) (delivery, string) {
+	t.Helper()
+	var got delivery
+	var reasons []string
+	var rejected []string
+	sender := &Sender{
+		Client: newClient(t, Config{URLs: []string{s.URL}}),
+		Rejected: func(_ Target, lines []byte, reason string) error {
+			rejected = append(rejected, strings.Fields(strings.ReplaceAll(string(lines), " ", "_"))...)
+			reasons = append(reasons, reason)
+			return nil
+		},
+		Logger: slog.New(slog.DiscardHandler),
+	}
+	b.Body = Gzip(nil, []byte(text))
+	if err := sender.Deliver(t.Context(), Target{Database: "d"}, b); err != nil {
+		got.Err = err.Error()
+	}
+	var stored []string
+	for l := range strings.Lines(text) {
+		if l = strings.TrimSpace(l); s.stored[l] {
+			stored = append(stored, strings.ReplaceAll(l, " ", "_"))
+		}
+	}
+	got.Stored, got.Rejected = strings.Join(stored, " "), strings.Join(rejected, " ")
+	return got, strings.Join(reasons, "; ")
+}
+
+const five = "a f=1 1\nb f=1 1\nc f=1 1\nd f=1 1\ne f=1 1\n"
+
+func has(lines []string, prefix string) bool {
+	for _, l := range lines {
+		if strings.HasPrefix(l, prefix) {
+			return true
+		}
+	}
+	return false
+}
+
+func TestDeliver(t *testing.T) {
+	all := "a_f=1_1 b_f=1_1 c_f=1_1 d_f=1_1 e_f=1_1"
+	without := "a_f=1_1 b_f=1_1 d_f=1_1 e_f=1_1"
+	var s *server
+	storeBut := func(lines []string, bad string) {
+		for _, l := range lines {
+			if !strings.HasPrefix(l, bad) {
+				s.store(l)
+			}
+		}
+	}
+	tests := []struct {
+		name    string
+		suspect bool
+		answer  func(lines []string) (int, string)
+		want    delivery
+	}{
+		{"stored", false, func([]string) (int, string) { return 204, "" }, delivery{all, "", ""}},
+		{"partial write names the line", false, func(lines []string) (int, string) {
+			storeBut(lines, "c")
+			return 400, `{"error":"partial write: unable to parse 'c f=1 1': bad timestamp dropped=0"}`
+		}, delivery{without, "c_f=1_1", ""}},
+		{"nothing written, line named", false, func(lines []string) (int, string) {
+			if has(lines, "c") {
+				return 400, `{"code":"invalid","message":"unable to parse 'c f=1 1': bad timestamp"}`
+			}
+			return 204, ""
+		}, delivery{without, "c_f=1_1", ""}},
+		{"type conflict found by its field", false, func(lines []string) (int, string) {
+			storeBut(lines, "c")
+			return 400, `{"error":"partial write: field type conflict: input field \"f\" on measurement \"c\" is type float, already exists as type integer dropped=1"}`
+		}, delivery{without, "c_f=1_1", ""}},
+		{"partial write that names no line", false, func(lines []string) (int, string) {
+			storeBut(lines, "c")
+			if has(lines, "c") {
+				return 400, `{"error":"partial write: points beyond retention policy dropped=1"}`
+			}
+			return 204, ""
+		}, delivery{without, "c_f=1_1", ""}},
+		{"too large by lines", false, func(lines []string) (int, string) {
+			if len(lines) > 2 {
+				return 413, "too large"
+			}
+			return 204, ""
+		}, delivery{all, "", ""}},
+		{"one line too large", false, func(lines []string) (int, string) {
+			if has(lines, "c") {
+				return 413, "too large"
+			}
+			return 204, ""
+		}, delivery{without, "c_f=1_1", ""}},
+		{"unknown policy rejects the batch", false, func([]string) (int, string) {
+			return 500, `{"error":"retention policy not found: x"}`
+		}, delivery{"", all, ""}},
+		{"every line refused without a name is held", false, func([]string) (int, string) {
+			return 400, `{"error":"computer says no"}`
+		}, delivery{"", "", `400 Bad Request: every line is refused: computer says no`}},
+		{"one line refused without a name", false, func(lines []string) (int, string) {
+			if has(lines, "c") {
+				return 400, `{"error":"computer says no"}`
+			}
+			return 204, ""
+		}, delivery{without, "c_f=1_1", ""}},
+		{"unauthorized is kept", false, func([]string) (int, string) {
+			return 401, `{"error":"authorization failed"}`
+		}, delivery{"", "", "401 Unauthorized: authorization failed"}},
+		{"down in the middle of a search", false, func(lines []string) (int, string) {
+			if len(lines) == 5 {
+				return 413, "too large"
+			}
+			if has(lines, "c") {
+				return 503, "busy"
+			}
+			return 204, ""
+		}, delivery{"a_f=1_1 b_f=1_1", "", "503 Service Unavailable: busy"}},
+		{"500 is not the lines' fault at first", false, func(lines []string) (int, string) {
+			return 500, `{"error":"panic"}`
+		}, delivery{"", "", "500 Internal Server Error: panic"}},
+		{"500 for ever because of one line", true, func(lines []string) (int, string) {
+			if has(lines, "c") {
+				return 500, `{"error":"panic"}`
+			}
+			return 204, ""
+		}, delivery{without, "c_f=1_1", ""}},
+		{"a line that makes the server hang up", true, func(lines []string) (int, string) {
+			if has(lines, "c") {
+				return 0, ""
+			}
+			return 204, ""
+		}, delivery{without, "c_f=1_1", ""}},
+		{"500 for every line is the server's fault", true, func([]string) (int, string) {
+			return 500, `{"error":"disk full"}`
+		}, delivery{"", "", "500 Internal Server Error: disk full"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s = newServer(t, tt.answer)
+			got, reasons := deliver(t, s, Batch{Lines: 5, Suspect: tt.suspect}, five)
+			if d := cmp.Diff(tt.want, got); d != "" {
+				t.Error(d)
+			}
+			if got.Rejected != "" && reasons == "" {
+				t.Error("a line was rejected without a reason")
+			}
+		})
+	}
+}
+
+func TestSearchIsBounded(t *testing.T) {
+	var text strings.Builder
+	for i := range 3000 {
+		fmt.Fprintf(&text, "m%d f=1 1\n", i)
+	}
+	writes := 0
+	s := newServer(t, func(lines []string) (int, string) {
+		writes++
+		if len(lines) == 1 && strings.HasSuffix(lines[0], "0 f=1 1") || len(lines) > 1 {
+			return 400, `{"error":"partial write: points beyond retention policy dropped=9999"}`
+		}
+		return 204, ""
+	})
+	got, _ := deliver(t, s, Batch{Lines: 3000}, text.String())
+	if got.Err != "" || writes > maxWrites {
+		t.Errorf("%d writes, error %q", writes, got.Err)
+	}
+}
+
+func TestMissingDatabaseIsCreatedOnce(t *testing.T) {
+	exists := false
+	s := newServer(t, func([]string) (int, string) {
+		if exists {
+			return 204, ""
+		}
+		return 404, `{"error":"database not found: \"d\""}`
+	})
+	var asked []string
+	sender := &Sender{
+		Client: newClient(t, Config{URLs: []string{s.URL}}),
+		CreateDatabase: func(_ context.Context, name string) error {
+			asked = append(asked, name)
+			exists = true
+			return nil
+		},
+	}
+	if err := sender.Deliver(t.Context(), Target{Database: "d"}, Batch{Body: Gzip(nil, []byte(five))}); err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff([]string{"d"}, asked); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestRejectedThatCannotBeKeptIsNotGivenUp(t *testing.T) {
+	s := newServer(t, func([]string) (int, string) { return 500, `{"error":"retention policy not found: x"}` })
+	full := errors.New("disk full")
+	sender := &Sender{
+		Client:   newClient(t, Config{URLs: []string{s.URL}}),
+		Rejected: func(Target, []byte, string) error { return full },
+	}
+	if err := sender.Deliver(t.Context(), Target{}, Batch{Body: Gzip(nil, []byte(five))}); !errors.Is(err, full) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestBackoff(t *testing.T) {
+	var b Backoff
+	down := &WriteError{Class: Retry}
+	for i, most := range []time.Duration{25, 50, 100, 200} {
+		if got := b.Next(down); got < most*time.Millisecond/2 || got > most*time.Millisecond {
+			t.Errorf("delay %d is %v", i+1, got)
+		}
+	}
+	for range 30 {
+		if got := b.Next(down); got > maxDelay {
+			t.Errorf("delay %v is over the cap", got)
+		}
+	}
+	b.Reset()
+	if got := b.Next(&WriteError{Class: Wait, RetryAfter: 7 * time.Second}); got < 7*time.Second || got > 8*time.Second {
+		t.Errorf("Retry-After 7 gave %v", got)
+	}
+	if got := b.Next(&WriteError{Class: Wait, RetryAfter: time.Hour}); got != maxDelay {
+		t.Errorf("Retry-After of an hour gave %v", got)
+	}
+}
+
+func TestSuspicion(t *testing.T) {
+	var b Backoff
+	failed := &WriteError{Class: Retry, Status: 500}
+	for range suspectAfter - 1 {
+		b.Next(failed)
+	}
+	b.Next(&WriteError{Class: Retry, Status: 502})
+	b.Next(failed)
+	if b.Suspect() {
+		t.Error("failures that were interrupted by another kind raised suspicion")
+	}
+	b.Next(failed)
+	b.Next(failed)
+	if !b.Suspect() {
+		t.Error("three failures in a row raised no suspicion")
+	}
+}
+
+func TestQuery(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch q := r.FormValue("q"); q {
+		case "SHOW DATABASES":
+			io.WriteString(w, `{"results":[{"statement_id":0,"series":[{"name":"databases","columns":["name"],"values":[["_internal"],["d"]]}]}]}`)
+		case "CREATE DATABASE d":
+			io.WriteString(w, `{"results":[{"statement_id":0}]}`)
+		default:
+			w.WriteHeader(400)
+			io.WriteString(w, `{"error":"error parsing query: found x"}`)
+		}
+	}))
+	defer s.Close()
+	c := newClient(t, Config{URLs: []string{s.URL}})
+	series, err := c.Query(t.Context(), "SHOW DATABASES")
+	if err != nil || len(series) != 1 || len(series[0].Values) != 2 {
+		t.Errorf("SHOW DATABASES: %v, %v", series, err)
+	}
+	if series, err := c.Query(t.Context(), "CREATE DATABASE d"); err != nil || len(series) != 0 {
+		t.Errorf("CREATE DATABASE: %v, %v", series, err)
+	}
+	if _, err := c.Query(t.Context(), "x"); err == nil || !strings.Contains(err.Error(), "error parsing query") {
+		t.Errorf("a bad query: %v", err)
+	}
+}
+
+func TestNewClientRefuses(t *testing.T) {
+	for _, c := range []Config{{}, {URLs: []string{"localhost:8086"}}, {URLs: []string{"http://"}}, {URLs: []string{"http://a"}, Version: 9}} {
+		if _, err := NewClient(c); err == nil {
+			t.Errorf("%+v was accepted", c)
+		}
+	}
+}
