@@ -188,10 +188,15 @@ type CollectorDescription struct {
 	// The names of all options that Configure accepts.
 	Options []string `protobuf:"bytes,6,rep,name=options,proto3" json:"options,omitempty"`
 	// The measurements that Gather may emit.
-	Measurements  []string `protobuf:"bytes,7,rep,name=measurements,proto3" json:"measurements,omitempty"`
-	Kind          Kind     `protobuf:"varint,8,opt,name=kind,proto3,enum=vitals.plugin.v1.Kind" json:"kind,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Measurements []string `protobuf:"bytes,7,rep,name=measurements,proto3" json:"measurements,omitempty"`
+	Kind         Kind     `protobuf:"varint,8,opt,name=kind,proto3,enum=vitals.plugin.v1.Kind" json:"kind,omitempty"`
+	// How often the collector wants to be gathered unless the configuration
+	// says otherwise, in nanoseconds; 0: as often as the agent gathers. A
+	// collector that names an interval here reports what rarely changes, so the
+	// host gathers it once at start as well and then every such interval.
+	DefaultIntervalNs int64 `protobuf:"varint,9,opt,name=default_interval_ns,json=defaultIntervalNs,proto3" json:"default_interval_ns,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *CollectorDescription) Reset() {
@@ -278,6 +283,13 @@ func (x *CollectorDescription) GetKind() Kind {
 		return x.Kind
 	}
 	return Kind_KIND_POLL
+}
+
+func (x *CollectorDescription) GetDefaultIntervalNs() int64 {
+	if x != nil {
+		return x.DefaultIntervalNs
+	}
+	return 0
 }
 
 type ConfigureRequest struct {
@@ -372,8 +384,12 @@ func (x *ConfigureRequest) GetLogLevel() string {
 
 type ConfigureReply struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Empty: the instance exists. Otherwise nothing was changed.
-	Errors        []*OptionError `protobuf:"bytes,1,rep,name=errors,proto3" json:"errors,omitempty"`
+	// Empty: the instance exists. Otherwise nothing was changed, and an
+	// instance that had this id before goes on with its old options.
+	Errors []*OptionError `protobuf:"bytes,1,rep,name=errors,proto3" json:"errors,omitempty"`
+	// The lines of this instance name their machine themselves, in a tag of
+	// their own such as "node": the host does not add its "host" tag to them.
+	OmitHost      bool `protobuf:"varint,2,opt,name=omit_host,json=omitHost,proto3" json:"omit_host,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -413,6 +429,13 @@ func (x *ConfigureReply) GetErrors() []*OptionError {
 		return x.Errors
 	}
 	return nil
+}
+
+func (x *ConfigureReply) GetOmitHost() bool {
+	if x != nil {
+		return x.OmitHost
+	}
+	return false
 }
 
 type OptionError struct {
@@ -712,7 +735,7 @@ const file_collector_proto_rawDesc = "" +
 	"\x03sdk\x18\x02 \x01(\tR\x03sdk\x12F\n" +
 	"\n" +
 	"collectors\x18\x03 \x03(\v2&.vitals.plugin.v1.CollectorDescriptionR\n" +
-	"collectors\"\x8f\x02\n" +
+	"collectors\"\xbf\x02\n" +
 	"\x14CollectorDescription\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aaliases\x18\x02 \x03(\tR\aaliases\x12\x18\n" +
@@ -721,7 +744,8 @@ const file_collector_proto_rawDesc = "" +
 	"\rsample_config\x18\x05 \x01(\tR\fsampleConfig\x12\x18\n" +
 	"\aoptions\x18\x06 \x03(\tR\aoptions\x12\"\n" +
 	"\fmeasurements\x18\a \x03(\tR\fmeasurements\x12*\n" +
-	"\x04kind\x18\b \x01(\x0e2\x16.vitals.plugin.v1.KindR\x04kind\"\xcc\x01\n" +
+	"\x04kind\x18\b \x01(\x0e2\x16.vitals.plugin.v1.KindR\x04kind\x12.\n" +
+	"\x13default_interval_ns\x18\t \x01(\x03R\x11defaultIntervalNs\"\xcc\x01\n" +
 	"\x10ConfigureRequest\x12\x1f\n" +
 	"\vinstance_id\x18\x01 \x01(\tR\n" +
 	"instanceId\x12\x1c\n" +
@@ -731,9 +755,10 @@ const file_collector_proto_rawDesc = "" +
 	"\vconfig_json\x18\x04 \x01(\fR\n" +
 	"configJson\x12\x1a\n" +
 	"\bhostname\x18\x05 \x01(\tR\bhostname\x12\x1b\n" +
-	"\tlog_level\x18\x06 \x01(\tR\blogLevel\"G\n" +
+	"\tlog_level\x18\x06 \x01(\tR\blogLevel\"d\n" +
 	"\x0eConfigureReply\x125\n" +
-	"\x06errors\x18\x01 \x03(\v2\x1d.vitals.plugin.v1.OptionErrorR\x06errors\"?\n" +
+	"\x06errors\x18\x01 \x03(\v2\x1d.vitals.plugin.v1.OptionErrorR\x06errors\x12\x1b\n" +
+	"\tomit_host\x18\x02 \x01(\bR\bomitHost\"?\n" +
 	"\vOptionError\x12\x16\n" +
 	"\x06option\x18\x01 \x01(\tR\x06option\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\"V\n" +

@@ -47,7 +47,8 @@ type CollectorClient interface {
 	// Gather takes one reading of one instance.
 	Gather(ctx context.Context, in *GatherRequest, opts ...grpc.CallOption) (*GatherReply, error)
 	// Stream sends readings of one instance as they happen, until the host
-	// ends the call. Only collectors of KIND_STREAM serve it.
+	// ends the call. Only collectors of KIND_STREAM serve it. A stream that
+	// breaks off sends its reason as the error of its last reply.
 	Stream(ctx context.Context, in *StreamRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GatherReply], error)
 	// Release ends an instance. An unknown id is not an error.
 	Release(ctx context.Context, in *ReleaseRequest, opts ...grpc.CallOption) (*ReleaseReply, error)
@@ -134,7 +135,8 @@ type CollectorServer interface {
 	// Gather takes one reading of one instance.
 	Gather(context.Context, *GatherRequest) (*GatherReply, error)
 	// Stream sends readings of one instance as they happen, until the host
-	// ends the call. Only collectors of KIND_STREAM serve it.
+	// ends the call. Only collectors of KIND_STREAM serve it. A stream that
+	// breaks off sends its reason as the error of its last reply.
 	Stream(*StreamRequest, grpc.ServerStreamingServer[GatherReply]) error
 	// Release ends an instance. An unknown id is not an error.
 	Release(context.Context, *ReleaseRequest) (*ReleaseReply, error)

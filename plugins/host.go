@@ -1,0 +1,54 @@
+package plugins
+
+import (
+	"context"
+	"errors"
+
+	"github.com/hashicorp/go-plugin"
+	"google.golang.org/grpc"
+
+	"github.com/rpicluster/vitals/plugins/proto"
+)
+
+const (
+	// DispenseName is what a host dispenses from PluginSet.
+	DispenseName = "collector"
+	// LifelineEnv names the variable that holds the number of a file
+	// descriptor in the plugin's process. The host keeps the other end of that
+	// pipe open; when it reaches its end, the host is gone and the plugin goes
+	// too.
+	LifelineEnv = "VITALS_LIFELINE_FD"
+)
+
+// Handshake is what a host and a plugin must agree on to talk at all. The
+// cookie is no secret: it tells a program started by an agent from one started
+// by hand.
+func Handshake() plugin.HandshakeConfig {
+	return plugin.HandshakeConfig{ProtocolVersion: 1, MagicCookieKey: "VITALS_PLUGIN", MagicCookieValue: "collector"}
+}
+
+// PluginSet is what a host passes to go-plugin; dispensing DispenseName from
+// it gives a proto.CollectorClient.
+func PluginSet() plugin.PluginSet { return plugin.PluginSet{DispenseName: &grpcPlugin{}} }
+
+// grpcPlugin connects the service with go-plugin, on both sides.
+type grpcPlugin struct {
+	plugin.NetRPCUnsupportedPlugin
+	server proto.CollectorServer // nil in a host
+}
+
+var _ plugin.GRPCPlugin = (*grpcPlugin)(nil)
+
+// GRPCServer is called in the plugin.
+func (p *grpcPlugin) GRPCServer(_ *plugin.GRPCBroker, s *grpc.Server) error {
+	if p.server == nil {
+		return errors.New("a host's PluginSet cannot be served")
+	}
+	proto.RegisterCollectorServer(s, p.server)
+	return nil
+}
+
+// GRPCClient is called in the host.
+func (p *grpcPlugin) GRPCClient(_ context.Context, _ *plugin.GRPCBroker, c *grpc.ClientConn) (any, error) {
+	return proto.NewCollectorClient(c), nil
+}

@@ -1,0 +1,102 @@
+package plugins
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/go-plugin"
+	"google.golang.org/grpc"
+)
+
+// Serve is the main of a plugin. It serves the collectors until the host ends
+// it, or is gone itself, and exits; run by hand it says what it is.
+func Serve(d ...Description) {
+	if os.Getenv(Handshake().MagicCookieKey) != Handshake().MagicCookieValue {
+		fmt.Fprint(os.Stderr, byHand(filepath.Base(os.Args[0]), d))
+		os.Exit(1)
+	}
+	stderr := os.Stderr // go-plugin replaces the variable
+	log := newLogger(stderr, filepath.Base(os.Args[0]))
+	slog.SetDefault(log)
+	if err := watchLifeline(os.Getenv(LifelineEnv)); err != nil {
+		log.Warn("no lifeline: this process stays when its host is killed", "error", err)
+	}
+	plugin.Serve(&plugin.ServeConfig{
+		HandshakeConfig: Handshake(),
+		Plugins:         plugin.PluginSet{DispenseName: &grpcPlugin{server: newServer(log, d)}},
+		GRPCServer:      func(o []grpc.ServerOption) *grpc.Server { return newGRPCServer(log, stderr, o) },
+		Logger:          hclog.New(&hclog.LoggerOptions{Level: hclog.Warn, Output: stderr, JSONFormat: true}),
+	})
+}
+
+// newGRPCServer keeps buffers small, since a plugin serves one connection with
+// a few KiB a second. With the first call the handshake is over: only then may
+// standard output be taken off the host's hands.
+func newGRPCServer(log *slog.Logger, stderr *os.File, o []grpc.ServerOption) *grpc.Server {
+	settle := sync.OnceFunc(func() { detachStdout(stderr) })
+	unary := func(ctx context.Context, r any, _ *grpc.UnaryServerInfo, next grpc.UnaryHandler) (reply any, err error) {
+		settle()
+		err = guard(log, func() (err error) { reply, err = next(ctx, r); return err })
+		return reply, err
+	}
+	stream := func(s any, st grpc.ServerStream, _ *grpc.StreamServerInfo, next grpc.StreamHandler) error {
+		settle()
+		return next(s, st)
+	}
+	return grpc.NewServer(append(o,
+		grpc.ReadBufferSize(4<<10), grpc.WriteBufferSize(4<<10),
+		grpc.UnaryInterceptor(unary), grpc.StreamInterceptor(stream))...)
+}
+
+// detachStdout lets everything that is printed from now on go to the host's
+// log. go-plugin would send it through pipes of 64 KiB that block the printing
+// collector as soon as the host is slow to read them.
+func detachStdout(stderr *os.File) {
+	redirect(stderr)
+	os.Stdout, os.Stderr = stderr, stderr
+}
+
+// watchLifeline ends this process when the descriptor reaches its end.
+func watchLifeline(number string) error {
+	if number == "" {
+		return nil
+	}
+	fd, err := strconv.Atoi(number)
+	if err != nil {
+		return fmt.Errorf("%s=%q is not a number", LifelineEnv, number)
+	}
+	f := os.NewFile(uintptr(fd), "lifeline")
+	if f == nil {
+		return fmt.Errorf("%s=%q is not a file descriptor", LifelineEnv, number)
+	}
+	if _, err := f.Stat(); err != nil {
+		return fmt.Errorf("%s=%s: %w", LifelineEnv, number, err)
+	}
+	closeOnExec(fd)
+	go func() {
+		_, _ = io.Copy(io.Discard, f)
+		os.Exit(0)
+	}()
+	return nil
+}
+
+// byHand is what somebody reads who starts a plugin in a terminal.
+func byHand(program string, d []Description) string {
+	text := program + " is a plugin: vitals-agent starts it, it is not run by hand.\n\n"
+	for _, one := range d {
+		text += fmt.Sprintf("It collects %s: %s\n", one.Name, one.Description)
+	}
+	text += "\nPut it into one of the agent's plugin directories, such as /usr/local/lib/vitals/plugins,\n" +
+		"and add to the agent's configuration:\n\n"
+	for _, one := range d {
+		text += fmt.Sprintf("[[inputs.%s]]\n", one.Name)
+	}
+	return text
+}
