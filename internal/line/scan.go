@@ -1,0 +1,48 @@
+package line
+
+// Scanner scans bodies. It is for one goroutine at a time and meant to be
+// reused: on sound input it allocates nothing. Its zero value is ready.
+type Scanner struct {
+	parser parser
+	bad    []Bad
+}
+
+// Report is what a scan found.
+type Report struct {
+	Lines        int   // sound lines
+	Unstamped    int   // sound lines without a timestamp
+	Bad          []Bad // unsound lines in order; valid until the next Scan
+	Unterminated bool  // the body's last byte is not '\n' (false for an empty body)
+}
+
+// Bad is an unsound line: body[Start:End] is its text as InfluxDB quotes it,
+// without leading space and without the newline. Reason is worded as InfluxDB
+// 1.x words it, unless Stricter says otherwise.
+type Bad struct {
+	Start, End int
+	Reason     string
+}
+
+// Scan checks every line of body as InfluxDB 1.x would check it when it is
+// written with precision p. Two bodies without bad lines, each ending in a
+// newline, may be joined: the scan of the whole is the sum of the scans.
+func (s *Scanner) Scan(body []byte, p Precision) Report {
+	s.bad = s.bad[:0]
+	s.parser.limit = p.limit()
+	r := Report{Unterminated: len(body) > 0 && body[len(body)-1] != '\n'}
+	for i := 0; i < len(body); {
+		next, what, reason := s.parser.line(body, i)
+		switch what {
+		case sound:
+			r.Lines++
+			if s.parser.at.stamp == s.parser.at.stampEnd {
+				r.Unstamped++
+			}
+		case unsound:
+			s.bad = append(s.bad, Bad{s.parser.at.start, s.parser.at.end, reason})
+		}
+		i = next
+	}
+	r.Bad = s.bad
+	return r
+}
