@@ -1,0 +1,62 @@
+# vitals: the two commands are "make run" and "make test".
+
+GO      ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+PORT    ?= 8186
+
+PROGRAMS := vitals-agent vitals-relay
+# grpcnotrace leaves out gRPC's debugging pages and the HTML templates that
+# would come with them.
+BUILD    := CGO_ENABLED=0 $(GO) build -trimpath -tags grpcnotrace -ldflags "-s -w -X main.version=$(VERSION)"
+
+.PHONY: help build run test check unit e2e bench dist generate clean go-version
+
+help: ## say what can be made
+	@echo "make TARGET, where TARGET is one of:"
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-10s %s\n", $$1, $$2}'
+
+build: go-version ## build both programs into bin/
+	@mkdir -p bin
+	@$(BUILD) -o bin/vitals-agent ./agent
+	@$(BUILD) -o bin/vitals-relay ./relay
+
+run: build ## run relay and agent here until Ctrl-C; INFLUX_URL=http://host:8086 forwards there, PORT=8187 moves the page
+	@INFLUX_URL="$(INFLUX_URL)" PORT="$(PORT)" sh deploy/run.sh
+
+test: go-version ## install what the tests need, then check, unit tests with the race detector, and the whole programs
+	@sh tests/install.sh
+	@$(MAKE) --no-print-directory check unit e2e
+
+check: go-version ## gofmt, vet, and that generated code is up to date
+	@unformatted=$$(gofmt -l agent plugins relay internal tests); \
+	  [ -z "$$unformatted" ] || { echo "not formatted by gofmt:"; echo "$$unformatted"; exit 1; }
+	$(GO) vet ./...
+	sh plugins/proto/generate.sh --check
+
+unit: go-version ## unit tests with the race detector
+	$(GO) test -race -timeout 20m $$($(GO) list ./... | grep -v /tests)
+
+e2e: go-version ## the programs from outside, with a real InfluxDB
+	$(GO) test -v -timeout 40m ./tests/...
+
+bench: go-version ## speed and size, side by side with what is installed
+	$(GO) test -run '^$$' -bench . -benchmem ./internal/... ./plugins/... ./relay/...
+
+dist: go-version ## static builds of both programs for amd64, arm64 and ARMv6 into dist/
+	@set -e; for target in amd64 arm64 armv6; do \
+	  case $$target in armv6) export GOARCH=arm GOARM=6;; *) export GOARCH=$$target; unset GOARM;; esac; \
+	  for program in $(PROGRAMS); do \
+	    echo "dist/linux-$$target/$$program"; \
+	    GOOS=linux $(BUILD) -o dist/linux-$$target/$$program ./$${program#vitals-}; \
+	  done; \
+	done
+	@cd dist && sha256sum linux-*/vitals-* > SHA256SUMS
+
+generate: ## write the gRPC code again after a change of the contract
+	sh plugins/proto/generate.sh
+
+clean: ## remove everything that was built or run here
+	rm -rf bin dist .run
+
+go-version:
+	@sh deploy/go-version.sh "$(GO)"

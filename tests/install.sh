@@ -1,0 +1,33 @@
+#!/bin/sh
+# Installs what the tests need, where that is allowed: as root on Debian.
+# Elsewhere it says what is missing.
+set -eu
+
+# command:package
+needs="cc:gcc influxd:influxdb chromium:chromium protoc:protobuf-compiler
+qemu-arm-static:qemu-user-static curl:curl git:git"
+python=/usr/bin/python3
+
+missing=''
+for need in $needs; do
+	command -v "${need%%:*}" >/dev/null 2>&1 || missing="$missing ${need#*:}"
+done
+printf '#include <stdlib.h>\nint main(void){return 0;}\n' > "${TMPDIR:-/tmp}/vitals-cc.$$.c"
+cc -o "${TMPDIR:-/tmp}/vitals-cc.$$" "${TMPDIR:-/tmp}/vitals-cc.$$.c" 2>/dev/null || missing="$missing libc6-dev"
+rm -f "${TMPDIR:-/tmp}/vitals-cc.$$" "${TMPDIR:-/tmp}/vitals-cc.$$.c"
+{ [ -x $python ] && $python -c 'import grpc, google.protobuf' 2>/dev/null; } || missing="$missing python3-grpcio python3-protobuf"
+
+[ -n "$missing" ] || exit 0
+if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1; then
+	echo "the tests need programs that this machine lacks; on Debian:" >&2
+	echo "  sudo apt-get install --no-install-recommends$missing" >&2
+	exit 1
+fi
+echo "installing what the tests need:$missing"
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -qq
+# The tests start an InfluxDB of their own; the package's service is not wanted.
+[ -e /usr/sbin/policy-rc.d ] || { printf '#!/bin/sh\nexit 101\n' > /usr/sbin/policy-rc.d; chmod +x /usr/sbin/policy-rc.d; quiet=1; }
+# shellcheck disable=SC2086
+apt-get install -y -qq --no-install-recommends $missing >/dev/null
+[ -z "${quiet:-}" ] || rm -f /usr/sbin/policy-rc.d

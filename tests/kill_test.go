@@ -1,0 +1,179 @@
+package tests
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// accepted is the set of numbers for which somebody has given his word.
+type accepted struct {
+	mu  sync.Mutex
+	set map[int64]bool
+}
+
+// load writes batches of lines with unique numbers until stop is closed, and
+// notes those of batches that were answered 204.
+func load(url string, writer int64, stop <-chan struct{}, acc *accepted) {
+	client := &http.Client{Timeout: 5 * time.Second}
+	const perBatch = 20
+	for next := writer << 32; ; next += perBatch {
+		select {
+		case <-stop:
+			return
+		case <-time.After(5 * time.Millisecond):
+		}
+		var body strings.Builder
+		for n := next; n < next+perBatch; n++ {
+			fmt.Fprintf(&body, "chk,writer=%d seq=%di %d\n", writer, n, 1_700_000_000_000_000_000+n)
+		}
+		resp, err := client.Post(url+"/write?db=chk", "text/plain", strings.NewReader(body.String()))
+		if err != nil {
+			continue
+		}
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusNoContent {
+			continue
+		}
+		acc.mu.Lock()
+		for n := next; n < next+perBatch; n++ {
+			acc.set[n] = true
+		}
+		acc.mu.Unlock()
+	}
+}
+
+// numbers returns every value of chk.seq that InfluxDB holds.
+func (db *influxd) numbers(database string) map[int64]bool {
+	db.m.t.Helper()
+	got := map[int64]bool{}
+	for _, row := range db.query(database, "SELECT seq FROM chk") {
+		n, err := row[1].(json.Number).Int64()
+		if err != nil {
+			db.m.t.Fatalf("seq %v: %v", row[1], err)
+		}
+		got[n] = true
+	}
+	return got
+}
+
+func (a *accepted) requireIn(t *testing.T, got map[int64]bool) {
+	t.Helper()
+	var lost []int64
+	for n := range a.set {
+		if !got[n] {
+			lost = append(lost, n)
+		}
+	}
+	if len(lost) > 0 {
+		t.Errorf("%d of %d accepted lines are lost, such as %v", len(lost), len(a.set), lost[:min(5, len(lost))])
+	}
+}
+
+func TestRelayKilledUnderLoad(t *testing.T) {
+	t.Parallel()
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+	c := newCluster(t, "", "")
+	c.db.start()
+	c.startRelay()
+
+	acc := &accepted{set: map[int64]bool{}}
+	stop := make(chan struct{})
+	var writers sync.WaitGroup
+	for w := range int64(4) {
+		writers.Go(func() { load(c.relayURL, w, stop, acc) })
+	}
+	const kills = 20
+	for range kills {
+		time.Sleep(time.Duration(50+random.IntN(700)) * time.Millisecond)
+		c.relay.kill()
+		c.startRelay()
+	}
+	time.Sleep(500 * time.Millisecond)
+	close(stop)
+	writers.Wait()
+	c.delivered()
+	got := c.db.numbers("chk")
+	if len(acc.set) < 100*kills {
+		t.Errorf("only %d lines were accepted: that is no load", len(acc.set))
+	}
+	acc.requireIn(t, got)
+	requireNothingRejected(t, c.machine)
+	t.Logf("%d kills, %d lines accepted, %d stored, 0 lost", kills, len(acc.set), len(got))
+}
+
+// buildPlugin builds a drop-in collector into a folder of the machine and
+// returns that folder.
+func (m *machine) buildPlugin(name, source string) string {
+	m.t.Helper()
+	dir := filepath.Join(m.dir, "plugins")
+	build := exec.Command("go", "build", "-tags", "grpcnotrace", "-o", filepath.Join(dir, "vitals-plugin-"+name), source)
+	build.Dir = root
+	if out, err := build.CombinedOutput(); err != nil {
+		m.t.Fatalf("build %s: %v\n%s", source, err, out)
+	}
+	return dir
+}
+
+func TestAgentKilledWithDiskBuffer(t *testing.T) {
+	t.Parallel()
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+	c := newCluster(t, `buffer_strategy = "disk"
+  plugin_directory = ["$DIR/plugins"]`, `
+[[inputs.journal]]
+  interval = "100ms"
+  precision = "1ms"
+  file = "$DIR/journal"
+`)
+	c.buildPlugin("journal", "./tests/journal")
+	c.db.start()
+	c.startRelay()
+	const kills = 20
+	for i := range kills {
+		if i == kills/3 {
+			c.relay.stop() // from here on the spool grows
+		}
+		if i == 2*kills/3 {
+			c.startRelay()
+		}
+		c.startAgent()
+		time.Sleep(time.Duration(700+random.IntN(700)) * time.Millisecond)
+		c.agent.kill()
+	}
+	c.startAgent()
+	time.Sleep(3 * time.Second)
+	c.agent.stop()
+	c.delivered()
+
+	acc := &accepted{set: map[int64]bool{}}
+	text, err := os.ReadFile(filepath.Join(c.dir, "journal"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range strings.Fields(string(text)) {
+		n, err := strconv.ParseInt(l, 10, 64)
+		if err != nil {
+			t.Fatalf("journal: %v", err)
+		}
+		acc.set[n] = true
+	}
+	if len(acc.set) < 2*kills {
+		t.Errorf("only %d gathers came to their end", len(acc.set))
+	}
+	got := c.db.numbers("node_vitals")
+	acc.requireIn(t, got)
+	t.Logf("%d kills, %d ticks done, %d stored, 0 lost", kills, len(acc.set), len(got))
+}
