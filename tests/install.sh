@@ -4,7 +4,7 @@
 set -eu
 
 # command:package
-needs="cc:gcc influxd:influxdb chromium:chromium protoc:protobuf-compiler
+needs="cc:gcc readelf:binutils influxd:influxdb chromium:chromium protoc:protobuf-compiler
 qemu-arm-static:qemu-user-static curl:curl git:git"
 python=/usr/bin/python3
 
