@@ -30,7 +30,7 @@ func Serve(d ...Description) {
 	}
 	plugin.Serve(&plugin.ServeConfig{
 		HandshakeConfig: Handshake(),
-		Plugins:         plugin.PluginSet{DispenseName: &grpcPlugin{server: newServer(log, d)}},
+		Plugins:         plugin.PluginSet{DispenseName: &grpcPlugin{server: NewServer(log, d...)}},
 		GRPCServer:      func(o []grpc.ServerOption) *grpc.Server { return newGRPCServer(log, stderr, o) },
 		Logger:          hclog.New(&hclog.LoggerOptions{Level: hclog.Warn, Output: stderr, JSONFormat: true}),
 	})

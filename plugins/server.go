@@ -30,7 +30,9 @@ type server struct {
 
 var _ proto.CollectorServer = (*server)(nil)
 
-func newServer(log *slog.Logger, d []Description) *server {
+// NewServer is the service of Serve without a process around it, for tests and
+// for hosts that want a collector in their own process.
+func NewServer(log *slog.Logger, d ...Description) proto.CollectorServer {
 	return &server{descriptions: d, log: log, instances: make(map[string]*instance)}
 }
 

@@ -1,0 +1,18 @@
+// Package builtin lists the collectors that vitals-agent has built in.
+package builtin
+
+import (
+	"github.com/rpicluster/vitals/plugins"
+	"github.com/rpicluster/vitals/plugins/cpu"
+	"github.com/rpicluster/vitals/plugins/node"
+	"github.com/rpicluster/vitals/plugins/ram"
+	"github.com/rpicluster/vitals/plugins/swap"
+	"github.com/rpicluster/vitals/plugins/temperature"
+)
+
+// All returns them in the order in which they are shown.
+func All() []plugins.Description {
+	return []plugins.Description{
+		cpu.Description(), ram.Description(), swap.Description(), temperature.Description(), node.Description(),
+	}
+}
