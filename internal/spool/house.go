@@ -1,0 +1,111 @@
+package spool
+
+import (
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
+
+// housekeep does what has time: saves progress, seals segments that are old,
+// unlinks those that are passed, trims kept/ and counts what Open did not read.
+func (s *Spool) housekeep() {
+	save := time.NewTicker(saveEvery)
+	defer save.Stop()
+	age := time.NewTicker(min(saveEvery, s.cfg.SegmentAge))
+	defer age.Stop()
+	for {
+		select {
+		case <-s.closing:
+			return
+		case <-s.chores:
+		case <-age.C:
+			s.sealOld()
+		case <-save.C:
+			if err := s.saveAll(); err != nil {
+				s.log.Error("saving progress", "error", err)
+			}
+		}
+		for _, d := range s.every() {
+			d.sweep()
+		}
+		s.trim()
+		s.countOne()
+	}
+}
+
+// sealOld seals the active segment at its age, so that an idle spool lets go
+// of what is delivered.
+func (s *Spool) sealOld() {
+	s.disk.Lock()
+	defer s.disk.Unlock()
+	if s.active != nil && time.Since(s.active.born) >= s.cfg.SegmentAge {
+		s.seal()
+	}
+}
+
+// every returns all destinations on disk, by name.
+func (s *Spool) every() []*Destination {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.SortedFunc(maps.Values(s.destinations), func(a, b *Destination) int {
+		return strings.Compare(a.name, b.name)
+	})
+}
+
+// saveAll saves the progress of every destination that made some.
+func (s *Spool) saveAll() error {
+	var errs []error
+	for _, d := range s.every() {
+		errs = append(errs, d.save())
+	}
+	return errors.Join(errs...)
+}
+
+// save writes d's progress down if it is not.
+func (d *Destination) save() error {
+	d.saving.Lock()
+	defer d.saving.Unlock()
+	s := d.spool
+	s.mu.Lock()
+	passed, known := d.passed, s.destinations[d.name] == d
+	s.mu.Unlock()
+	if passed == d.saved || !known {
+		return nil
+	}
+	if err := s.replace(s.path(d.directory(), progressName), formatNumber(passed)); err != nil {
+		return err
+	}
+	d.saved = passed
+	return nil
+}
+
+// sweep unlinks the segments that d has passed.
+func (d *Destination) sweep() {
+	if len(d.passedSegments()) > 0 {
+		d.spool.disk.Lock()
+		defer d.spool.disk.Unlock()
+		d.unlinkPassed()
+	}
+}
+
+// unlinkPassed is sweep for who holds spool.disk. Progress comes first: it
+// keeps what is passed from being linked again out of kept/. On a disk so full
+// that it cannot be written the segment goes all the same, which makes room.
+func (d *Destination) unlinkPassed() {
+	done := d.passedSegments()
+	if len(done) == 0 {
+		return
+	}
+	s := d.spool
+	if err := d.save(); err != nil {
+		s.log.Error("saving progress", "destination", d.name, "error", err)
+	}
+	for _, g := range done {
+		if err := s.unlink(g, d); err != nil {
+			s.log.Error("unlinking a passed segment", "destination", d.name, "segment", g.name(), "error", err)
+			return
+		}
+	}
+}

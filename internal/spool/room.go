@@ -1,0 +1,175 @@
+package spool
+
+import (
+	"fmt"
+	"slices"
+)
+
+// admit answers the requests that there is no room for and returns the others.
+// s.disk is held.
+func (s *Spool) admit(reqs []*request) []*request {
+	open := s.anyOpen()
+	var total int64
+	return slices.DeleteFunc(reqs, func(r *request) bool {
+		err := s.room(total+r.bytes, open)
+		if err != nil {
+			r.done <- err
+			return true
+		}
+		total += r.bytes
+		return false
+	})
+}
+
+// room makes room for n bytes, or says why there is none.
+func (s *Spool) room(n int64, open bool) error {
+	if !open && !s.keeps() {
+		return ErrNoDestination
+	}
+	if s.lastNumber() > maxSeq-1<<32 {
+		return fmt.Errorf("%w: its sequence numbers are used up; begin a new directory", ErrFull)
+	}
+	if err := s.roomOnDisk(n); err != nil {
+		return err
+	}
+	if s.cfg.MaxBytes == 0 || !open {
+		return nil
+	}
+	return s.roomInBound(n)
+}
+
+// roomOnDisk refuses before the disk is full, so that progress can still be
+// written. What is merely kept makes way first.
+func (s *Spool) roomOnDisk(n int64) error {
+	for {
+		free, err := s.sys.Free(s.cfg.Directory)
+		if err != nil {
+			return err
+		}
+		if free-n >= s.cfg.MinFreeBytes {
+			return nil
+		}
+		if !s.reclaim() {
+			return fmt.Errorf("%w: %d bytes free, %d to be left", ErrNoSpace, free, s.cfg.MinFreeBytes)
+		}
+	}
+}
+
+// roomInBound keeps undelivered bytes below MaxBytes. A growing segment may be
+// all that fills it, so that one is sealed and given free before anything is
+// refused.
+func (s *Spool) roomInBound(n int64) error {
+	fits := func() bool { return s.undelivered()+n <= s.cfg.MaxBytes }
+	if fits() {
+		return nil
+	}
+	s.seal()
+	for _, d := range s.every() {
+		d.unlinkPassed()
+	}
+	for !fits() {
+		if !s.cfg.DropOldest || n > s.cfg.MaxBytes || !s.dropOldest() {
+			return fmt.Errorf("%w: %d bytes undelivered, %d more would pass %d",
+				ErrFull, s.undelivered(), n, s.cfg.MaxBytes)
+		}
+	}
+	return nil
+}
+
+// anyOpen reports whether a new segment will be owed to anybody.
+func (s *Spool) anyOpen() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, d := range s.destinations {
+		if d.open {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *Spool) undelivered() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.stats.UndeliveredBytes
+}
+
+func (s *Spool) lastNumber() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.next - 1
+}
+
+// dropOldest takes the oldest undelivered segment from every destination that
+// has not passed it, and counts what each of them loses.
+func (s *Spool) dropOldest() bool {
+	g, owed := s.oldestUndelivered()
+	if g == nil {
+		return false
+	}
+	frames := s.list(g)
+	for _, d := range owed {
+		lost := d.drop(g, frames)
+		s.log.Warn("spool is full: dropped the oldest segment",
+			"destination", d.name, "segment", g.name(), "lines", lost)
+		if err := s.unlink(g, d); err != nil {
+			s.log.Error("dropping a segment", "destination", d.name, "segment", g.name(), "error", err)
+			return false
+		}
+	}
+	return true
+}
+
+func (s *Spool) oldestUndelivered() (*segment, []*Destination) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, g := range s.segments {
+		if len(g.owed) > 0 {
+			return g, slices.Clone(g.owed)
+		}
+	}
+	return nil, nil
+}
+
+// listed is one frame of a list.
+type listed struct {
+	seq   uint64
+	lines int64
+}
+
+// list reads the headers of g.
+func (s *Spool) list(g *segment) (frames []listed) {
+	err := s.walk(g, nil, func(h header, _ int64) error {
+		frames = append(frames, listed{h.seq, int64(h.lines)})
+		return nil
+	})
+	if err != nil {
+		s.log.Error("counting the lines of a segment", "segment", g.name(), "error", err)
+	}
+	return frames
+}
+
+// walk reads every frame of g, at its size of now.
+func (s *Spool) walk(g *segment, f *Frame, visit func(h header, off int64) error) error {
+	s.mu.Lock()
+	limit := g.size
+	low, high := s.bounds(g)
+	s.mu.Unlock()
+	path := s.source(g)
+	if path == "" {
+		return nil
+	}
+	c, err := openCursor(s.sys, path, low, high)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	return c.walk(limit, f, visit, func(d *damage) { s.quarantine(g, c, d) })
+}
+
+// reclaim removes the oldest segment that only kept/ links, and reports
+// whether there was one.
+func (s *Spool) reclaim() bool {
+	g := s.oldestKept(func(g *segment) bool { return len(g.owed) == 0 })
+	return g != nil && s.dropKept(g)
+}
