@@ -22,7 +22,8 @@ func (e *Error) Error() string { return fmt.Sprintf("unable to parse '%s': %s", 
 // continues after it. The precision being unknown here, a timestamp need only
 // fit an int64.
 func Cut(b []byte) (l Line, rest []byte, err error) {
-	p := parser{limit: math.MaxInt64}
+	var p parser
+	p.setLimit(math.MaxInt64)
 	for i := 0; i < len(b); {
 		next, what, reason := p.line(b, i)
 		switch what {
@@ -44,7 +45,8 @@ func Cut(b []byte) (l Line, rest []byte, err error) {
 func AppendSound(dst, body []byte, r Report, p Precision, nowUnixNano int64) []byte {
 	const longestStamp = len(" -9223372036854775806")
 	dst = slices.Grow(dst, len(body)+1+r.Lines*longestStamp)
-	parse := parser{limit: p.limit()}
+	var parse parser
+	parse.setLimit(p.limit())
 	for i := 0; i < len(body); {
 		next, what, _ := parse.line(body, i)
 		if what == sound {

@@ -58,6 +58,12 @@ func fieldValue(b []byte, i int) (next int, reason string) {
 	return end, checkBool(b[i:end])
 }
 
+// Numbers of fewer bytes, the sign included, cannot be out of range.
+const (
+	maxIntDigits   = 19
+	maxFloatDigits = 25
+)
+
 func checkBool(v []byte) (reason string) {
 	switch string(v) {
 	case "t", "T", "f", "F", "true", "True", "TRUE", "false", "False", "FALSE":
@@ -82,13 +88,13 @@ func checkNumber(v []byte) (reason string) {
 			return invalid
 		}
 		digits := v[:len(v)-1]
-		if len(digits) < len("9223372036854775807") {
+		if len(digits) < maxIntDigits {
 			return ""
 		}
 		if _, err := strconv.ParseInt(string(digits), 10, 64); err != nil {
 			return fmt.Sprintf("unable to parse integer %s: %s", digits, err)
 		}
-	case shape.exponent || len(v) >= 25:
+	case shape.exponent || len(v) >= maxFloatDigits:
 		if _, err := strconv.ParseFloat(view(v), 64); err != nil {
 			return "invalid float"
 		}

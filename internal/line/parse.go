@@ -42,14 +42,33 @@ func (at *layout) cut(b []byte) Line {
 
 // parser reads one line after the other. Its result is in at.
 type parser struct {
-	limit int64 // largest timestamp, and smallest but for the sign
-	at    layout
-	tags  [][]byte // scratch: tag keys
+	limit       int64 // largest timestamp, and smallest but for the sign
+	limitDigits int   // its number of digits
+	limitFirst  byte  // its first digit
+	at          layout
+	tags        [][]byte // scratch: tag keys
+}
+
+// setLimit sets the largest timestamp.
+func (p *parser) setLimit(limit int64) {
+	p.limit, p.limitDigits = limit, 1
+	for ; limit > 9; limit /= 10 {
+		p.limitDigits++
+	}
+	p.limitFirst = '0' + byte(limit)
 }
 
 // line reads the line that begins at body[i] and returns where the next one
 // begins. The reason is set for an unsound line only.
 func (p *parser) line(body []byte, i int) (next int, what found, reason string) {
+	if next, ok := p.plain(body, i); ok {
+		return next, sound, ""
+	}
+	return p.exact(body, i)
+}
+
+// exact is line without the short way for plain lines.
+func (p *parser) exact(body []byte, i int) (next int, what found, reason string) {
 	end, _ := lineEnd(body, i, 0)
 	next = end + 1
 	start := skipSpace(body[:end], i)

@@ -28,7 +28,7 @@ type Bad struct {
 // newline, may be joined: the scan of the whole is the sum of the scans.
 func (s *Scanner) Scan(body []byte, p Precision) Report {
 	s.bad = s.bad[:0]
-	s.parser.limit = p.limit()
+	s.parser.setLimit(p.limit())
 	r := Report{Unterminated: len(body) > 0 && body[len(body)-1] != '\n'}
 	for i := 0; i < len(body); {
 		next, what, reason := s.parser.line(body, i)

@@ -1,0 +1,160 @@
+package line
+
+import (
+	"bytes"
+	"fmt"
+	"strconv"
+	"testing"
+
+	"github.com/influxdata/influxdb/models"
+	"github.com/influxdata/line-protocol/v2/lineprotocol"
+)
+
+// loadBody is what the load generator sends: n lines of Telegraf's cpu.
+func loadBody(n int) []byte {
+	var o []byte
+	for s := range n {
+		o = fmt.Appendf(o, "cpu,cpu=cpu%d,host=node%d usage_user=", s%4, s%200)
+		o = strconv.AppendFloat(o, float64(s%1000)/10.3, 'f', -1, 64)
+		o = append(o, ",usage_system="...)
+		o = strconv.AppendFloat(o, float64(s%770)/7.7, 'f', -1, 64)
+		o = append(o, ",usage_idle="...)
+		o = strconv.AppendFloat(o, 100-float64(s%1000)/10.3, 'f', -1, 64)
+		o = append(o, ",usage_nice=0,usage_iowait=0.1001,usage_irq=0,usage_softirq=0,usage_steal=0,usage_guest=0,usage_guest_nice=0,seq="...)
+		o = fmt.Appendf(o, "%di %d\n", s, 1700000000000000000+s*1000)
+	}
+	return o
+}
+
+// mixedBody has integers, strings, booleans, escapes and exponents as well.
+func mixedBody(n int) []byte {
+	var o []byte
+	for s := range n {
+		switch s % 4 {
+		case 0:
+			o = fmt.Appendf(o, "disk,device=sda1,fstype=ext4,host=node%d,mode=rw,path=/mnt/my\\ disk free=%di,inodes_free=26125312i,used_percent=41.30012 1700000000000000000\n", s%200, 1<<40+s)
+		case 1:
+			o = fmt.Appendf(o, "system,host=node%d load1=0.2,load5=1.5e-05,n_cpus=4i,uptime=%di,uptime_format=\"4 days, 17:05\",ok=true 1700000000000000000\n", s%200, s)
+		case 2:
+			o = fmt.Appendf(o, "mem,host=node%d active=%di,available=7612000000i,available_percent=91.6,huge_pages_free=0i,swap_free=0i 1700000000000000000\n", s%200, s)
+		case 3:
+			o = fmt.Appendf(o, "log,host=node%d message=\"GET \\\"/x%d\\\" in 3 ms\",level=\"info\" 1700000000000000000\n", s%200, s)
+		}
+	}
+	return o
+}
+
+func BenchmarkScan(b *testing.B) {
+	for _, c := range []struct {
+		name string
+		body []byte
+	}{
+		{"load", loadBody(5000)}, {"load10", loadBody(10)}, {"mixed", mixedBody(5000)},
+		{"escaped", bytes.ReplaceAll(loadBody(5000), []byte("cpu="), []byte("c\\ u="))},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			var s Scanner
+			b.SetBytes(int64(len(c.body)))
+			b.ReportAllocs()
+			for b.Loop() {
+				if r := s.Scan(c.body, Nanosecond); len(r.Bad) > 0 {
+					b.Fatal(r)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkDecoder is line-protocol/v2 on the same lines: checking every part
+// of them, as a scan does, without building values.
+func BenchmarkDecoder(b *testing.B) {
+	body := loadBody(5000)
+	b.SetBytes(int64(len(body)))
+	for b.Loop() {
+		d := lineprotocol.NewDecoderWithBytes(body)
+		for d.Next() {
+			if err := decodeLine(d); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+}
+
+func decodeLine(d *lineprotocol.Decoder) error {
+	if _, err := d.Measurement(); err != nil {
+		return err
+	}
+	for {
+		key, _, err := d.NextTag()
+		if err != nil {
+			return err
+		}
+		if key == nil {
+			break
+		}
+	}
+	for {
+		key, _, err := d.NextField()
+		if err != nil {
+			return err
+		}
+		if key == nil {
+			break
+		}
+	}
+	_, err := d.TimeBytes()
+	return err
+}
+
+// BenchmarkModels is InfluxDB's own parser on the same lines.
+func BenchmarkModels(b *testing.B) {
+	body := loadBody(5000)
+	b.SetBytes(int64(len(body)))
+	for b.Loop() {
+		if _, err := models.ParsePoints(body); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkCut(b *testing.B) {
+	body := loadBody(5000)
+	b.SetBytes(int64(len(body)))
+	b.ReportAllocs()
+	for b.Loop() {
+		for rest := body; len(rest) > 0; {
+			var err error
+			if _, rest, err = Cut(rest); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+}
+
+func BenchmarkAppendSound(b *testing.B) {
+	body := bytes.ReplaceAll(loadBody(5000), []byte("000\n"), []byte("\n"))
+	var s Scanner
+	var dst []byte
+	r := s.Scan(body, Microsecond)
+	b.SetBytes(int64(len(body)))
+	b.ReportAllocs()
+	for b.Loop() {
+		dst = AppendSound(dst[:0], body, r, Microsecond, 0)
+	}
+}
+
+func BenchmarkEdit(b *testing.B) {
+	body := loadBody(5000)
+	e := Edit{Tags: []Tag{{"cluster", "north"}, {"zone", "a b"}}}
+	var dst []byte
+	b.SetBytes(int64(len(body)))
+	b.ReportAllocs()
+	for b.Loop() {
+		dst = dst[:0]
+		for rest := body; len(rest) > 0; {
+			var l Line
+			l, rest, _ = Cut(rest)
+			dst = e.Append(dst, l)
+		}
+	}
+}
