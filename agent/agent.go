@@ -1,0 +1,250 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/rpicluster/vitals/agent/collect"
+	"github.com/rpicluster/vitals/agent/config"
+	"github.com/rpicluster/vitals/agent/output"
+	"github.com/rpicluster/vitals/plugins/builtin"
+)
+
+// primeTime is what collectors that report differences need between their
+// first reading and one that is worth anything.
+const primeTime = 500 * time.Millisecond
+
+// agent is the program with its configuration read.
+type agent struct {
+	config  *config.Config
+	log     *slog.Logger
+	stdout  io.Writer
+	logFile io.Closer // nil: standard error
+	started time.Time
+
+	outputs    []*output.Output
+	supervisor *collect.Supervisor
+}
+
+// newAgent reads the node file. Nothing is started.
+func newAgent(f *flags, stdout, stderr io.Writer) (*agent, error) {
+	c, err := loadConfig(f)
+	if err != nil {
+		return nil, err
+	}
+	a := &agent{config: c, stdout: stdout, started: time.Now()}
+	to := stderr
+	if c.Agent.LogFile != "" && !f.test {
+		file, err := openLog(c.Agent.LogFile)
+		if err != nil {
+			return nil, err
+		}
+		a.logFile, to = file, file
+	}
+	a.log = slog.New(slog.NewTextHandler(to, &slog.HandlerOptions{Level: level(f, c)}))
+	for _, w := range c.Warnings {
+		a.log.Warn(w)
+	}
+	return a, nil
+}
+
+func (a *agent) close() {
+	if a.logFile != nil {
+		a.logFile.Close()
+	}
+}
+
+// loadConfig reads the node file and words what is wrong with it.
+func loadConfig(f *flags) (*config.Config, error) {
+	path := config.Find(f.config)
+	c, err := config.Load(path, config.Options{
+		Builtins: builtin.All(), InputFilter: f.inputFilter, OutputFilter: f.outputFilter, NoOutputs: f.test,
+	})
+	if errors.Is(err, fs.ErrNotExist) && f.config == "" {
+		where := "$VITALS_CONFIG names"
+		if os.Getenv("VITALS_CONFIG") == "" {
+			where = "without --config and $VITALS_CONFIG it is looked for at"
+		}
+		return nil, fmt.Errorf("there is no node file: %s %s; write one there or name another with --config", where, path)
+	}
+	return c, mistakes(err)
+}
+
+// mistakes puts several errors one below the other.
+func mistakes(err error) error {
+	var joined interface{ Unwrap() []error }
+	if err == nil || !errors.As(err, &joined) || len(joined.Unwrap()) < 2 {
+		return err
+	}
+	return fmt.Errorf("%d mistakes, nothing was started\n%w", len(joined.Unwrap()), err)
+}
+
+func checkConfig(f *flags, stdout, stderr io.Writer) error {
+	c, err := loadConfig(f)
+	if err != nil {
+		return err
+	}
+	for _, w := range c.Warnings {
+		fmt.Fprintln(stderr, w)
+	}
+	_, err = fmt.Fprintf(stdout, "%s is sound: %d inputs, %d outputs\n", c.Path, len(c.Inputs), len(c.Outputs))
+	return err
+}
+
+func level(f *flags, c *config.Config) slog.Level {
+	switch {
+	case f.debug || c.Agent.Debug:
+		return slog.LevelDebug
+	case f.quiet || c.Agent.Quiet:
+		return slog.LevelError
+	}
+	return slog.LevelInfo
+}
+
+func openLog(path string) (*os.File, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
+		return nil, fmt.Errorf("make directory of the log file: %w", err)
+	}
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o640)
+	if err != nil {
+		return nil, fmt.Errorf("open log file: %w", err)
+	}
+	return f, nil
+}
+
+// collect starts the plugin programs.
+func (a *agent) collect(ctx context.Context, runtimeDir string, sink collect.Sink) error {
+	logLevel := "info"
+	switch {
+	case a.log.Enabled(ctx, slog.LevelDebug):
+		logLevel = "debug"
+	case !a.log.Enabled(ctx, slog.LevelWarn):
+		logLevel = "error"
+	}
+	var err error
+	a.supervisor, err = collect.Start(ctx, collect.Config{
+		Inputs: a.config.Inputs, Host: a.config.Host, Tags: a.config.Tags,
+		RoundInterval: a.config.Agent.RoundInterval, LogLevel: logLevel,
+		Builtin: []string{"/proc/self/exe", "plugin"}, Runtime: runtimeDir,
+		Sink: sink, Logger: a.log,
+	})
+	return mistakes(err)
+}
+
+// open opens the outputs. Without a directory they work from memory.
+func (a *agent) open(directory string) error {
+	for _, o := range a.config.Outputs {
+		out, err := output.Open(output.Config{
+			Output: o, Disk: a.config.Agent.DiskBuffer, Directory: directory,
+			MaxBytes: a.config.Agent.BufferMaxBytes, Logger: a.log,
+			UserAgent: "vitals-agent/" + version + " " + runtime.Version(),
+		})
+		if err != nil {
+			return err
+		}
+		a.outputs = append(a.outputs, out)
+	}
+	return nil
+}
+
+// deliver passes lines to every output.
+func (a *agent) deliver(ctx context.Context, lines []byte, n int) {
+	for _, o := range a.outputs {
+		o.Append(ctx, lines, n)
+	}
+}
+
+// testGather prints what every input has to say.
+func (a *agent) testGather(ctx context.Context) error {
+	out := bufio.NewWriter(a.stdout)
+	sink := func(_ context.Context, lines []byte, _ int) {
+		for l := range strings.Lines(string(lines)) {
+			fmt.Fprint(out, "> ", l)
+		}
+	}
+	err := a.gatherOnce(ctx, sink)
+	return errors.Join(out.Flush(), err)
+}
+
+// once gathers, sends, and fails if something is left.
+func (a *agent) once(ctx context.Context) error {
+	if err := a.open(""); err != nil {
+		return err
+	}
+	errs := []error{a.gatherOnce(ctx, a.deliver)}
+	for _, o := range a.outputs {
+		errs = append(errs, o.Flush(ctx), o.Close(ctx))
+	}
+	return errors.Join(errs...)
+}
+
+func (a *agent) gatherOnce(ctx context.Context, sink collect.Sink) error {
+	dir, remove, err := socketDirectory()
+	if err != nil {
+		return err
+	}
+	defer remove()
+	err = a.collect(ctx, dir, sink)
+	defer a.supervisor.Close()
+	if err != nil {
+		return err
+	}
+	select {
+	case <-time.After(primeTime):
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	return a.supervisor.GatherAll(ctx)
+}
+
+// serve gathers and sends until ctx ends. Outputs outlive the collectors, so
+// that the last lines are still taken in.
+func (a *agent) serve(ctx context.Context) error {
+	dir, remove, err := socketDirectory()
+	if err != nil {
+		return err
+	}
+	defer remove()
+	ignoreHangup(ctx, a.log)
+	socket, err := a.listen(ctx)
+	if err != nil {
+		return err
+	}
+	defer socket.Close()
+	err = a.collect(ctx, dir, a.deliver)
+	defer a.supervisor.Close()
+	if err == nil {
+		err = a.open(a.config.Agent.BufferDirectory)
+	}
+	if ctx.Err() != nil {
+		return errors.New("stopped while starting")
+	}
+	if err != nil {
+		return err
+	}
+	defer a.answer(socket)()
+	a.log.Info("vitals-agent runs", "version", version, "config", a.config.Path, "inputs", len(a.config.Inputs), "outputs", len(a.outputs))
+	sending, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	errs := make([]error, len(a.outputs))
+	var wg sync.WaitGroup
+	for i, o := range a.outputs {
+		wg.Go(func() { errs[i] = o.Run(sending) })
+	}
+	a.supervisor.Run(ctx)
+	a.log.Info("vitals-agent stops")
+	stop()
+	wg.Wait()
+	return errors.Join(errs...)
+}

@@ -1,0 +1,199 @@
+package collect
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/hashicorp/go-plugin/runner"
+	"golang.org/x/sys/unix"
+)
+
+// lifelineFD is the number under which a plugin finds the read end of the pipe
+// whose write end only the agent holds.
+const lifelineFD = 3
+
+// drainTime is how long a dead process's output is still read when somebody
+// else holds its pipes open.
+const drainTime = 200 * time.Millisecond
+
+// child is one plugin process, as go-plugin's runner.
+//
+// Its end is noticed by waiting for the process itself and not for the ends of
+// its pipes, which a grandchild may hold open. It leads a process group of its
+// own, so that nothing of it is left when it is killed, and it dies with the
+// agent: by the kernel's parent-death signal, and by the lifeline for those
+// that have dropped that.
+type child struct {
+	cmd                      *exec.Cmd
+	stdout, stderr, lifeline *os.File // our ends
+	theirs                   []*os.File
+	exited                   chan struct{} // closed when the process is gone
+	err                      error         // how it ended; valid once exited is closed
+
+	mu     sync.Mutex
+	pid    int
+	reaped bool
+	killed bool
+}
+
+var _ runner.Runner = (*child)(nil)
+
+// newChild prepares a process. env is its whole environment.
+func newChild(argv, env []string) (*child, error) {
+	c := &child{cmd: exec.Command(argv[0], argv[1:]...), exited: make(chan struct{})}
+	var pipes [3][2]*os.File
+	for i := range pipes {
+		r, w, err := os.Pipe()
+		if err != nil {
+			for _, p := range pipes[:i] {
+				p[0].Close()
+				p[1].Close()
+			}
+			return nil, fmt.Errorf("make pipe: %w", err)
+		}
+		pipes[i] = [2]*os.File{r, w}
+	}
+	c.stdout, c.stderr, c.lifeline = pipes[0][0], pipes[1][0], pipes[2][1]
+	c.theirs = []*os.File{pipes[0][1], pipes[1][1], pipes[2][0]}
+	c.cmd.Stdout, c.cmd.Stderr = pipes[0][1], pipes[1][1]
+	c.cmd.ExtraFiles = []*os.File{pipes[2][0]} // becomes lifelineFD
+	c.cmd.Env = append(env, "VITALS_LIFELINE_FD="+strconv.Itoa(lifelineFD))
+	c.cmd.Dir = "/"
+	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	return c, nil
+}
+
+// Start runs the process. The goroutine that does so keeps its thread until the
+// process ends, for the parent-death signal is that of the thread's death.
+func (c *child) Start(context.Context) error {
+	started := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := c.exec()
+		started <- err
+		if err == nil {
+			c.reap()
+		}
+	}()
+	err := <-started
+	if err != nil {
+		c.closePipes()
+		close(c.exited)
+	}
+	return err
+}
+
+func (c *child) exec() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	defer c.closeTheirs()
+	if c.killed {
+		return errors.New("killed before it was started")
+	}
+	if err := c.cmd.Start(); err != nil {
+		return err
+	}
+	c.pid = c.cmd.Process.Pid
+	return nil
+}
+
+// reap waits for the end of the process and takes its group with it, before
+// its number can be given to another.
+func (c *child) reap() {
+	for {
+		err := unix.Waitid(unix.P_PID, c.cmd.Process.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
+		if !errors.Is(err, unix.EINTR) {
+			break
+		}
+	}
+	c.mu.Lock()
+	_ = syscall.Kill(-c.pid, syscall.SIGKILL)
+	c.err = c.cmd.Wait()
+	c.reaped = true
+	c.mu.Unlock()
+	// Not closed here: what the process said last is still to be read.
+	deadline := time.Now().Add(drainTime)
+	_ = c.stdout.SetReadDeadline(deadline)
+	_ = c.stderr.SetReadDeadline(deadline)
+	c.lifeline.Close()
+	close(c.exited)
+}
+
+func (c *child) closeTheirs() {
+	for _, f := range c.theirs {
+		f.Close()
+	}
+}
+
+func (c *child) closePipes() {
+	c.stdout.Close()
+	c.stderr.Close()
+	c.lifeline.Close()
+}
+
+// Wait returns when the process is gone and its output was read.
+func (c *child) Wait(context.Context) error {
+	<-c.exited
+	c.closePipes()
+	return c.err
+}
+
+// Kill ends the process and everything in its group.
+func (c *child) Kill(context.Context) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.killed = true
+	if c.pid == 0 {
+		c.closePipes()
+		c.closeTheirs()
+	}
+	if c.pid == 0 || c.reaped {
+		return nil
+	}
+	return syscall.Kill(-c.pid, syscall.SIGKILL)
+}
+
+// PID is the number of the process.
+func (c *child) PID() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.pid
+}
+
+// Stdout is where the handshake is read.
+func (c *child) Stdout() io.ReadCloser { return c.stdout }
+
+// Stderr is the plugin's log.
+func (c *child) Stderr() io.ReadCloser { return c.stderr }
+
+// Name is the base name of the program.
+func (c *child) Name() string { return filepath.Base(c.cmd.Path) }
+
+// ID is the process's number, as text.
+func (c *child) ID() string { return strconv.Itoa(c.PID()) }
+
+// Diagnose adds to go-plugin's message why a start may have failed.
+func (c *child) Diagnose(context.Context) string {
+	return "the program must print the go-plugin handshake as its first line of output"
+}
+
+// PluginToHost leaves addresses alone: both live in one world.
+func (c *child) PluginToHost(network, address string) (string, string, error) {
+	return network, address, nil
+}
+
+// HostToPlugin leaves addresses alone.
+func (c *child) HostToPlugin(network, address string) (string, string, error) {
+	return network, address, nil
+}

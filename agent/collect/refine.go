@@ -1,0 +1,110 @@
+package collect
+
+import (
+	"cmp"
+	"context"
+	"io"
+	"log/slog"
+	"slices"
+	"sync"
+
+	"github.com/rpicluster/vitals/agent/config"
+	"github.com/rpicluster/vitals/internal/line"
+)
+
+// Sink takes lines that are ready to be sent: sound, stamped in nanoseconds,
+// each ended by a newline. It returns when they are as safe as the outputs
+// have promised. It must not keep the slice.
+type Sink func(ctx context.Context, lines []byte, n int)
+
+// refiner makes what a plugin has answered fit to be sent: it drops the lines
+// that are not sound, for plugins are not trusted, and splices names, tags and
+// the tick into the others.
+type refiner struct {
+	input  config.Input
+	global map[string]string
+	sink   Sink
+	log    *slog.Logger
+
+	mu      sync.Mutex // one reply at a time: the buffers are reused
+	scanner line.Scanner
+	edit    line.Edit
+	sound   []byte
+	edited  []byte
+	warned  string // the reason of the last warning
+}
+
+func newRefiner(in config.Input, global map[string]string, sink Sink, log *slog.Logger) *refiner {
+	r := &refiner{input: in, global: global, sink: sink, log: log}
+	r.edit = line.Edit{Name: in.NameOverride, Prefix: in.Prefix, Suffix: in.Suffix}
+	r.omitHost(false)
+	return r
+}
+
+// omitHost says whether the lines name their machine themselves.
+func (r *refiner) omitHost(omit bool) {
+	tags := map[string]string{}
+	for k, v := range r.global {
+		if !omit || k != "host" {
+			tags[k] = v
+		}
+	}
+	for k, v := range r.input.Tags {
+		tags[k] = v
+	}
+	var sorted []line.Tag
+	for k, v := range tags {
+		if k != "" && v != "" {
+			sorted = append(sorted, line.Tag{Key: k, Value: v})
+		}
+	}
+	slices.SortFunc(sorted, func(a, b line.Tag) int { return cmp.Compare(a.Key, b.Key) })
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.edit.Tags = sorted
+}
+
+// pass hands the lines of body on and returns how many there were, and how
+// many were dropped.
+func (r *refiner) pass(ctx context.Context, body []byte, tickUnixNano int64) (n, bad int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	report := r.scanner.Scan(body, line.Nanosecond)
+	if bad = len(report.Bad); bad > 0 {
+		r.warn(body, report.Bad[0], bad)
+		r.sound = line.AppendSound(r.sound[:0], body, report, line.Nanosecond, tickUnixNano)
+		body = r.sound
+	}
+	if report.Lines == 0 {
+		return 0, bad
+	}
+	r.edit.TickUnixNano = tickUnixNano
+	r.edited = r.edited[:0]
+	for {
+		l, rest, err := line.Cut(body)
+		if err == io.EOF {
+			break
+		}
+		if err == nil {
+			r.edited = r.edit.Append(r.edited, l)
+			n++
+		}
+		body = rest
+	}
+	r.sink(ctx, r.edited, n)
+	return n, bad
+}
+
+// maxQuoted bounds how much of a bad line is logged.
+const maxQuoted = 200
+
+// warn tells of bad lines once for each new reason: a plugin that writes them
+// writes them at every tick.
+func (r *refiner) warn(body []byte, first line.Bad, n int) {
+	if r.warned == first.Reason {
+		return
+	}
+	r.warned = first.Reason
+	text := body[first.Start:min(first.End, first.Start+maxQuoted)]
+	r.log.Warn("bad lines were dropped", "lines", n, "reason", first.Reason, "first", string(text))
+}

@@ -1,0 +1,101 @@
+package collect
+
+import (
+	"time"
+
+	"github.com/rpicluster/vitals/plugins/proto"
+)
+
+// Status is how one input is doing.
+type Status struct {
+	ID       string        `json:"id"`
+	Name     string        `json:"name"`
+	Alias    string        `json:"alias,omitempty"`
+	Program  string        `json:"program"`
+	PID      int           `json:"pid"` // of its plugin process; 0 while there is none
+	State    string        `json:"state"`
+	Interval time.Duration `json:"interval_ns"`
+
+	LastGather   time.Time     `json:"last_gather,omitzero"`
+	LastDuration time.Duration `json:"last_duration_ns"`
+	LastError    string        `json:"last_error,omitempty"`
+	LastErrorAt  time.Time     `json:"last_error_at,omitzero"`
+
+	Gathered int64 `json:"gathered_lines"`
+	Gathers  int64 `json:"gathers"`
+	Errors   int64 `json:"errors"`
+	Skipped  int64 `json:"skipped"`
+	BadLines int64 `json:"bad_lines"`
+	Restarts int   `json:"restarts"`
+}
+
+// The states of an input.
+const (
+	StateStarting  = "starting"
+	StateOK        = "ok"
+	StateStreaming = "streaming"
+	StateFailing   = "failing"
+)
+
+// counts is what an instance remembers for its Status.
+type counts struct {
+	gathers, lines, errors, skipped, bad int64
+	last                                 time.Time
+	took                                 time.Duration
+	failing                              bool
+	lastError                            string
+	lastErrorAt                          time.Time
+	logged                               string // the error last logged, until one gather succeeds
+}
+
+func (c *counts) fail(err error) {
+	c.errors++
+	c.failing = true
+	c.lastError, c.lastErrorAt = err.Error(), time.Now()
+}
+
+// account books one gather and logs what has changed since the one before: an
+// input that fails at every tick says so once.
+func (in *instance) account(begun time.Time, took time.Duration, lines, bad int, err error) {
+	in.mu.Lock()
+	c := &in.counts
+	c.gathers++
+	c.lines += int64(lines)
+	c.bad += int64(bad)
+	c.last, c.took = begun, took
+	was := c.logged
+	if c.failing, c.logged = err != nil, ""; err != nil {
+		c.fail(err)
+		c.logged = c.lastError
+	}
+	now := c.logged
+	in.mu.Unlock()
+	switch {
+	case now != "" && now != was:
+		in.log.Warn("gathering failed", "error", now)
+	case now == "" && was != "":
+		in.log.Info("gathering again")
+	}
+}
+
+func (in *instance) status() Status {
+	every, _, _ := in.interval()
+	in.mu.Lock()
+	c, g, d := in.counts, in.group, in.description
+	in.mu.Unlock()
+	s := Status{
+		ID: in.input.ID, Name: in.input.Name, Alias: in.input.Alias, Program: g.name, Interval: every, State: StateStarting,
+		LastGather: c.last, LastDuration: c.took, LastError: c.lastError, LastErrorAt: c.lastErrorAt,
+		Gathered: c.lines, Gathers: c.gathers, Errors: c.errors, Skipped: c.skipped, BadLines: c.bad,
+	}
+	s.PID, s.Restarts = g.pid()
+	switch {
+	case c.failing:
+		s.State = StateFailing
+	case d != nil && d.Kind == proto.Kind_KIND_STREAM:
+		s.State = StateStreaming
+	case c.gathers > 0:
+		s.State = StateOK
+	}
+	return s
+}

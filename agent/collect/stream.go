@@ -1,0 +1,65 @@
+package collect
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/rpicluster/vitals/plugins/proto"
+)
+
+// stream passes on what the collector reports until ctx ends, and begins again
+// where it breaks off.
+func (in *instance) stream(ctx context.Context) {
+	var backoff backoff
+	for ctx.Err() == nil {
+		begun := time.Now()
+		received, err := in.receive(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		in.account(begun, 0, 0, 0, err)
+		if _, _, streams := in.interval(); !streams {
+			return // another program has taken its place
+		}
+		sleep(ctx, backoff.next(time.Since(begun), received))
+	}
+}
+
+// receive reads one stream to its end.
+func (in *instance) receive(ctx context.Context) (received bool, err error) {
+	g, known := in.host()
+	p, err := g.process(ctx, nil)
+	if err != nil {
+		return false, err
+	}
+	if p != known {
+		if err := in.configure(ctx, p); err != nil {
+			return false, err
+		}
+	}
+	stream, err := p.rpc.Stream(ctx, &proto.StreamRequest{InstanceId: in.request.InstanceId})
+	if err != nil {
+		return false, fmt.Errorf("open stream: %w", plain(err))
+	}
+	for {
+		reply, err := stream.Recv()
+		if err == io.EOF {
+			return received, errors.New("the stream has ended")
+		}
+		if err != nil {
+			in.forget()
+			return received, fmt.Errorf("stream: %w", plain(err))
+		}
+		received = true
+		p.gathered.Store(true)
+		now := time.Now()
+		n, bad := in.lines.pass(context.WithoutCancel(ctx), reply.Lines, stamp(now, in.input.Precision, time.Nanosecond))
+		if reply.Error != "" {
+			err = errors.New(reply.Error)
+		}
+		in.account(now, 0, n, bad, err)
+	}
+}

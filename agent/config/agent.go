@@ -1,0 +1,149 @@
+package config
+
+import (
+	"os"
+	"time"
+
+	"github.com/rpicluster/vitals/internal/nodefile"
+)
+
+// Agent is the [agent] table.
+type Agent struct {
+	Interval         time.Duration
+	RoundInterval    bool
+	Precision        time.Duration // 0: derived from each interval
+	CollectionJitter time.Duration
+	CollectionOffset time.Duration
+	GatherTimeout    time.Duration
+	FlushInterval    time.Duration
+	FlushJitter      time.Duration
+	BatchSize        int
+	BufferLimit      int
+	Debug, Quiet     bool
+	LogFile          string
+	Hostname         string // empty: no host tag
+	DiskBuffer       bool
+	BufferDirectory  string
+	BufferMaxBytes   int64
+	PluginDirectory  []string
+}
+
+// agentTable is the table as written.
+type agentTable struct {
+	Interval         nodefile.Duration `toml:"interval"`
+	RoundInterval    bool              `toml:"round_interval"`
+	Precision        nodefile.Duration `toml:"precision"`
+	CollectionJitter nodefile.Duration `toml:"collection_jitter"`
+	CollectionOffset nodefile.Duration `toml:"collection_offset"`
+	GatherTimeout    nodefile.Duration `toml:"gather_timeout"`
+	FlushInterval    nodefile.Duration `toml:"flush_interval"`
+	FlushJitter      nodefile.Duration `toml:"flush_jitter"`
+	BatchSize        int               `toml:"metric_batch_size"`
+	BufferLimit      int               `toml:"metric_buffer_limit"`
+	Debug            bool              `toml:"debug"`
+	Quiet            bool              `toml:"quiet"`
+	LogFile          string            `toml:"logfile"`
+	Hostname         string            `toml:"hostname"`
+	OmitHostname     bool              `toml:"omit_hostname"`
+	BufferStrategy   string            `toml:"buffer_strategy"`
+	BufferDirectory  string            `toml:"buffer_directory"`
+	BufferMaxBytes   nodefile.Size     `toml:"buffer_max_bytes"`
+	PluginDirectory  []string          `toml:"plugin_directory"`
+}
+
+// DefaultGatherTimeout is how long a collector may take, where its interval
+// leaves it that long.
+const DefaultGatherTimeout = 5 * time.Second
+
+func defaultAgent() agentTable {
+	return agentTable{
+		Interval:        nodefile.Duration(10 * time.Second),
+		RoundInterval:   true,
+		GatherTimeout:   nodefile.Duration(DefaultGatherTimeout),
+		FlushInterval:   nodefile.Duration(10 * time.Second),
+		BatchSize:       1000,
+		BufferLimit:     10000,
+		BufferStrategy:  "memory",
+		BufferMaxBytes:  256 << 20,
+		PluginDirectory: []string{"/usr/lib/vitals/plugins", "/usr/local/lib/vitals/plugins"},
+	}
+}
+
+func (l *loader) agent() Agent {
+	s, _ := l.file.Table("agent")
+	l.refuse(s, agentUnsupported)
+	t := defaultAgent()
+	l.fail(s.Decode(&t))
+	l.checkAgent(s, &t)
+	a := Agent{
+		Interval: t.Interval.Std(), RoundInterval: t.RoundInterval, Precision: t.Precision.Std(),
+		CollectionJitter: t.CollectionJitter.Std(), CollectionOffset: t.CollectionOffset.Std(),
+		GatherTimeout: t.GatherTimeout.Std(),
+		FlushInterval: t.FlushInterval.Std(), FlushJitter: t.FlushJitter.Std(),
+		BatchSize: t.BatchSize, BufferLimit: t.BufferLimit,
+		Debug: t.Debug, Quiet: t.Quiet, LogFile: t.LogFile,
+		DiskBuffer: t.BufferStrategy != "memory", BufferDirectory: t.BufferDirectory,
+		BufferMaxBytes: int64(t.BufferMaxBytes), PluginDirectory: t.PluginDirectory,
+	}
+	if a.BufferDirectory == "" {
+		a.BufferDirectory = DefaultBufferDirectory()
+	}
+	a.Hostname = l.hostname(s, t)
+	return a
+}
+
+func (l *loader) hostname(s *nodefile.Section, t agentTable) string {
+	if t.OmitHostname || t.Hostname != "" {
+		if t.OmitHostname {
+			return ""
+		}
+		return t.Hostname
+	}
+	name, err := os.Hostname()
+	if err != nil {
+		l.fail(s.Errorf("", `this machine's name cannot be read (%v); set hostname = "…"`, err))
+	}
+	return name
+}
+
+func (l *loader) checkAgent(s *nodefile.Section, t *agentTable) {
+	l.positive(s, "interval", t.Interval)
+	l.positive(s, "flush_interval", t.FlushInterval)
+	l.positive(s, "gather_timeout", t.GatherTimeout)
+	l.notNegative(s, "precision", t.Precision)
+	l.notNegative(s, "collection_jitter", t.CollectionJitter)
+	l.notNegative(s, "collection_offset", t.CollectionOffset)
+	l.notNegative(s, "flush_jitter", t.FlushJitter)
+	l.count(s, "metric_batch_size", &t.BatchSize, 1000)
+	l.count(s, "metric_buffer_limit", &t.BufferLimit, 10000)
+	switch t.BufferStrategy {
+	case "memory", "disk", "disk_write_through":
+	default:
+		l.fail(s.Errorf("buffer_strategy", `%q is no strategy; it is "memory" or "disk"`, t.BufferStrategy))
+	}
+	if t.BufferMaxBytes < 1<<20 {
+		l.fail(s.Errorf("buffer_max_bytes", "must be at least 1MiB"))
+	}
+}
+
+func (l *loader) positive(s *nodefile.Section, key string, d nodefile.Duration) {
+	if d <= 0 {
+		l.fail(s.Errorf(key, "must be more than 0, such as \"10s\""))
+	}
+}
+
+func (l *loader) notNegative(s *nodefile.Section, key string, d nodefile.Duration) {
+	if d < 0 {
+		l.fail(s.Errorf(key, "must not be negative"))
+	}
+}
+
+// count checks a number of lines, of which 0 means the default.
+func (l *loader) count(s *nodefile.Section, key string, n *int, ifZero int) {
+	if *n < 0 {
+		l.fail(s.Errorf(key, "must not be negative"))
+	}
+	if *n == 0 {
+		*n = ifZero
+	}
+}

@@ -1,0 +1,192 @@
+// Package config turns a node file into what the agent runs: its settings,
+// one Input for every [[inputs.*]] table and one Output for every
+// [[outputs.*]] table, all checked.
+//
+// It reads Telegraf's language. What Telegraf has and this agent does not is
+// refused with a sentence, never ignored; every mistake found is reported.
+package config
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rpicluster/vitals/internal/nodefile"
+	"github.com/rpicluster/vitals/plugins"
+)
+
+// Config is a checked configuration.
+type Config struct {
+	Path     string // of the node file
+	Agent    Agent
+	Host     string // value of the host tag; empty if it is omitted
+	Tags     map[string]string
+	Inputs   []Input
+	Outputs  []Output
+	Warnings []string // accepted, but probably not meant
+}
+
+// Input is one [[inputs.NAME]] table: the host's options, and the collector's
+// in the two forms in which a plugin may read them.
+type Input struct {
+	ID       string // unique: "cpu", "cpu::alias", "cpu#2"
+	Name     string // as configured
+	Alias    string
+	Interval time.Duration
+	// IntervalSet is false if the interval is the agent's, so that the
+	// collector's own default comes first.
+	IntervalSet    bool
+	Precision      time.Duration // 0: derived from the interval
+	Jitter, Offset time.Duration
+	GatherTimeout  time.Duration // 0: the default
+	Isolate        bool
+	LogLevel       string
+	Env            map[string]string
+	NameOverride   string
+	Prefix, Suffix string
+	Tags           map[string]string // the input's own
+	TOML, JSON     []byte            // the collector's options
+	Executable     string            // empty: built in
+	section        *nodefile.Section
+}
+
+// Errorf locates a mistake that the collector found at one of its options.
+func (in *Input) Errorf(option, format string, args ...any) error {
+	if in.section == nil {
+		return fmt.Errorf("inputs."+in.Name+": "+option+": "+format, args...)
+	}
+	return in.section.Errorf(option, format, args...)
+}
+
+// Options says what a configuration is read for.
+type Options struct {
+	Builtins []plugins.Description
+	// InputFilter and OutputFilter keep only the plugins of these names.
+	InputFilter, OutputFilter []string
+	// NoOutputs leaves the outputs unread, as for a test gather.
+	NoOutputs bool
+}
+
+// Load reads the node file at path. The error holds every mistake found, in
+// the order of their lines.
+func Load(path string, o Options) (*Config, error) {
+	f, err := nodefile.Load(path)
+	if f == nil {
+		return nil, err
+	}
+	l := &loader{file: f, Options: o}
+	l.fail(err)
+	c := l.load()
+	c.Path = path
+	c.Warnings = append(f.Warnings, l.warnings...)
+	return c, l.err()
+}
+
+// Find returns the node file to read: the path given, else $VITALS_CONFIG,
+// else the one place where it is installed.
+func Find(given string) string {
+	return cmp.Or(given, os.Getenv("VITALS_CONFIG"), DefaultPath)
+}
+
+// DefaultPath is where an installed node file lies.
+const DefaultPath = "/etc/vitals/node.toml"
+
+type loader struct {
+	Options
+	file     *nodefile.File
+	warnings []string
+	errs     []error
+}
+
+func (l *loader) fail(err error) {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, e := range joined.Unwrap() {
+			l.fail(e)
+		}
+	} else if err != nil {
+		l.errs = append(l.errs, err)
+	}
+}
+
+func (l *loader) warn(err error) { l.warnings = append(l.warnings, err.Error()) }
+
+func (l *loader) err() error {
+	line := func(err error) int {
+		if e, ok := errors.AsType[*nodefile.Error](err); ok {
+			return e.Line
+		}
+		return 0
+	}
+	slices.SortStableFunc(l.errs, func(a, b error) int { return cmp.Compare(line(a), line(b)) })
+	return errors.Join(l.errs...)
+}
+
+func (l *loader) load() *Config {
+	c := &Config{Agent: l.agent()}
+	c.Tags = l.globalTags(c.Agent)
+	c.Host = c.Tags["host"]
+	for _, kind := range []string{"processors", "aggregators", "secretstores"} {
+		l.refuseKind(kind)
+	}
+	c.Inputs = l.inputs(c.Agent)
+	if !l.NoOutputs {
+		c.Outputs = l.outputs(c.Agent)
+	}
+	return c
+}
+
+// refuseKind refuses every plugin of a kind that the agent does not have.
+func (l *loader) refuseKind(kind string) {
+	sections, err := l.file.Plugins(kind)
+	l.fail(err)
+	for _, s := range sections {
+		l.fail(s.Errorf("", "this version of vitals-agent has no %s yet; remove the table", kind))
+	}
+}
+
+// globalTags merges [global_tags] and [tags], its older name, and adds the
+// host's name unless a tag of that name is given.
+func (l *loader) globalTags(a Agent) map[string]string {
+	tags := map[string]string{}
+	for _, name := range []string{"tags", "global_tags"} {
+		s, ok := l.file.Table(name)
+		if !ok {
+			continue
+		}
+		l.fail(s.Decode(&tags))
+		l.checkTags(s, "", tags)
+	}
+	if _, given := tags["host"]; !given && a.Hostname != "" {
+		tags["host"] = a.Hostname
+	}
+	return tags
+}
+
+// checkTags refuses what cannot stand in a tag.
+func (l *loader) checkTags(s *nodefile.Section, prefix string, tags map[string]string) {
+	for k, v := range tags {
+		if strings.ContainsAny(k+v, "\r\n") {
+			l.fail(s.Errorf(prefix+k, "a tag cannot hold a line break"))
+		}
+	}
+}
+
+// selected reports whether a plugin of this name passes a --…-filter.
+func selected(filter []string, name string) bool {
+	return len(filter) == 0 || slices.Contains(filter, name)
+}
+
+// DefaultBufferDirectory is where the agent's outputs keep what could not be
+// sent: below systemd's state directory if there is one.
+func DefaultBufferDirectory() string {
+	if state := os.Getenv("STATE_DIRECTORY"); state != "" {
+		first, _, _ := strings.Cut(state, ":")
+		return filepath.Join(first, "buffer")
+	}
+	return "/var/lib/vitals/agent"
+}

@@ -1,0 +1,202 @@
+package config
+
+import (
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/rpicluster/vitals/internal/nodefile"
+	"github.com/rpicluster/vitals/plugins"
+)
+
+// hostOptions are the options of every input that the agent itself acts on;
+// all others are the collector's.
+type hostOptions struct {
+	Alias            string             `toml:"alias"`
+	Interval         *nodefile.Duration `toml:"interval"`
+	Precision        *nodefile.Duration `toml:"precision"`
+	CollectionJitter *nodefile.Duration `toml:"collection_jitter"`
+	CollectionOffset *nodefile.Duration `toml:"collection_offset"`
+	GatherTimeout    *nodefile.Duration `toml:"gather_timeout"`
+	Isolate          bool               `toml:"isolate"`
+	LogLevel         string             `toml:"log_level"`
+	PluginEnv        map[string]string  `toml:"plugin_env"`
+	NameOverride     string             `toml:"name_override"`
+	NamePrefix       string             `toml:"name_prefix"`
+	NameSuffix       string             `toml:"name_suffix"`
+	Tags             map[string]string  `toml:"tags"`
+}
+
+var (
+	hostKeys = []string{"alias", "interval", "precision", "collection_jitter", "collection_offset",
+		"gather_timeout", "isolate", "log_level", "plugin_env", "name_override", "name_prefix", "name_suffix", "tags"}
+	logLevels   = []string{"", "error", "warn", "info", "debug", "trace"}
+	pluginName  = regexp.MustCompile(`^[a-z][a-z0-9_]{0,31}$`)
+	environment = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+)
+
+func (l *loader) inputs(a Agent) []Input {
+	sections, err := l.file.Plugins("inputs")
+	l.fail(err)
+	if err == nil && len(sections) == 0 {
+		l.fail(&nodefile.Error{File: l.file.Name, Text: "there is no input; add one, such as [[inputs.cpu]]"})
+	}
+	var all []Input
+	ids := map[string]int{}
+	for _, s := range sections {
+		if !selected(l.InputFilter, s.Name) {
+			continue
+		}
+		in := l.input(a, s)
+		in.ID = unique(ids, in.Name, in.Alias)
+		all = append(all, in)
+	}
+	if len(sections) > 0 && len(all) == 0 {
+		l.fail(fmt.Errorf("no input is named %s; the node file has %s",
+			strings.Join(l.InputFilter, " or "), strings.Join(names(sections), ", ")))
+	}
+	return all
+}
+
+// unique makes Telegraf's name::alias, numbered where it comes again.
+func unique(seen map[string]int, name, alias string) string {
+	id := name
+	if alias != "" {
+		id += "::" + alias
+	}
+	seen[id]++
+	if n := seen[id]; n > 1 {
+		return fmt.Sprintf("%s#%d", id, n)
+	}
+	return id
+}
+
+func names(sections []*nodefile.Section) []string {
+	var all []string
+	for _, s := range sections {
+		all = append(all, s.Name)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+func (l *loader) input(a Agent, s *nodefile.Section) Input {
+	l.refuse(s, inputUnsupported)
+	var t hostOptions
+	host := s.Take(hostKeys...)
+	l.fail(host.Decode(&t))
+	l.checkHostOptions(host, &t)
+	in := Input{
+		Name: s.Name, Alias: t.Alias, section: s,
+		Interval: a.Interval, IntervalSet: t.Interval != nil, Precision: a.Precision,
+		Jitter: a.CollectionJitter, Offset: a.CollectionOffset, GatherTimeout: a.GatherTimeout,
+		Isolate: t.Isolate || len(t.PluginEnv) > 0, LogLevel: t.LogLevel, Env: t.PluginEnv,
+		NameOverride: t.NameOverride, Prefix: t.NamePrefix, Suffix: t.NameSuffix, Tags: t.Tags,
+	}
+	override(&in.Interval, t.Interval)
+	override(&in.Precision, t.Precision)
+	override(&in.Jitter, t.CollectionJitter)
+	override(&in.Offset, t.CollectionOffset)
+	override(&in.GatherTimeout, t.GatherTimeout)
+	var err error
+	if in.TOML, err = s.TOML(); err == nil {
+		in.JSON, err = s.JSON()
+	}
+	if err != nil {
+		l.fail(s.Errorf("", "%v", err))
+	}
+	l.resolve(a, s, &in)
+	return in
+}
+
+func (l *loader) checkHostOptions(s *nodefile.Section, t *hostOptions) {
+	for key, d := range map[string]*nodefile.Duration{"interval": t.Interval, "gather_timeout": t.GatherTimeout} {
+		if d != nil {
+			l.positive(s, key, *d)
+		}
+	}
+	for key, d := range map[string]*nodefile.Duration{
+		"precision": t.Precision, "collection_jitter": t.CollectionJitter, "collection_offset": t.CollectionOffset,
+	} {
+		if d != nil {
+			l.notNegative(s, key, *d)
+		}
+	}
+	if !slices.Contains(logLevels, t.LogLevel) {
+		l.fail(s.Errorf("log_level", "%q is none of error, warn, info, debug and trace", t.LogLevel))
+	}
+	for name := range t.PluginEnv {
+		if !environment.MatchString(name) {
+			l.fail(s.Errorf("plugin_env."+name, "is not the name of an environment variable"))
+		}
+	}
+	if strings.ContainsAny(t.NameOverride+t.NamePrefix+t.NameSuffix, "\r\n") {
+		l.fail(s.Errorf("", "a name cannot hold a line break"))
+	}
+	l.checkTags(s, "tags.", t.Tags)
+}
+
+// resolve finds the collector of an input, built in or dropped in, and lets a
+// built-in one check its options.
+func (l *loader) resolve(a Agent, s *nodefile.Section, in *Input) {
+	if !pluginName.MatchString(s.Name) {
+		l.fail(s.Errorf("", "a collector's name is made of small letters, digits and _, begins with a letter and has 32 characters at most"))
+		return
+	}
+	found, tried := dropIn(a.PluginDirectory, s.Name)
+	if d, ok := l.builtin(s.Name); ok {
+		if found != "" {
+			l.warn(s.Errorf("", "the built-in collector of this name is used, not %s", found))
+		}
+		for _, e := range plugins.Check(d, in.TOML) {
+			l.fail(s.Errorf(e.Option, "%s", e.Message))
+		}
+		return
+	}
+	if in.Executable = found; found == "" {
+		l.fail(s.Errorf("", "%s", l.missing(a, s.Name, tried)))
+	}
+}
+
+func (l *loader) builtin(name string) (plugins.Description, bool) {
+	for _, d := range l.Builtins {
+		if d.Name == name || slices.Contains(d.Aliases, name) {
+			return d, true
+		}
+	}
+	return plugins.Description{}, false
+}
+
+// missing says of a collector that there is none what there is, where it was
+// looked for, and what to do.
+func (l *loader) missing(a Agent, name string, tried []string) string {
+	known := map[string]bool{}
+	for _, d := range l.Builtins {
+		known[d.Name] = true
+		for _, alias := range d.Aliases {
+			known[alias] = true
+		}
+	}
+	all := slices.Sorted(maps.Keys(known))
+	var b strings.Builder
+	b.WriteString("there is no such collector")
+	if near := nodefile.Nearest(name, append(dropIns(a.PluginDirectory), all...)); near != "" {
+		fmt.Fprintf(&b, "; did you mean [[inputs.%s]]?", near)
+	}
+	fmt.Fprintf(&b, " It is not built in (those are %s)", strings.Join(all, ", "))
+	if len(tried) == 0 {
+		b.WriteString(", and [agent] plugin_directory names no directory to look in")
+		return b.String()
+	}
+	fmt.Fprintf(&b, ", and looking for an executable found %s. Put the program there under that name and make it executable, or correct the name",
+		strings.Join(tried, " and "))
+	return b.String()
+}
+
+func override[T ~int64](to *T, d *nodefile.Duration) {
+	if d != nil {
+		*to = T(*d)
+	}
+}

@@ -1,0 +1,145 @@
+package config
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/rpicluster/vitals/internal/nodefile"
+)
+
+// unsupported names options that Telegraf has and this agent does not: what
+// is said of each, and the values that ask for nothing and so are let through.
+type unsupported map[string]refusal
+
+type refusal struct {
+	sentence string
+	harmless []any
+	always   bool // whatever the value: it has no meaning here
+}
+
+const (
+	noFilters  = "this version of vitals-agent has no filters yet; remove the option"
+	noRotation = "vitals-agent does not rotate its files; let logrotate or the journal do it"
+	noTLS      = "this version of vitals-agent trusts the system's certificates and presents none; remove the option"
+	noTagRoute = "this version of vitals-agent does not route by tag yet; use one output per destination"
+)
+
+func refuseAll(sentence string, keys ...string) unsupported {
+	u := unsupported{}
+	for _, k := range keys {
+		u[k] = refusal{sentence: sentence}
+	}
+	return u
+}
+
+// with joins tables.
+func (u unsupported) with(others ...unsupported) unsupported {
+	for _, o := range others {
+		maps.Copy(u, o)
+	}
+	return u
+}
+
+// filters are Telegraf's options to select and modify what passes.
+func filters() unsupported {
+	return refuseAll(noFilters, "namepass", "namedrop", "namepass_separator", "namedrop_separator",
+		"tagpass", "tagdrop", "metricpass", "fieldinclude", "fieldexclude", "fieldpass", "fielddrop",
+		"pass", "drop", "taginclude", "tagexclude").with(unsupported{
+		"labels":                    {sentence: "this version of vitals-agent has no labels and no --select yet; remove the table"},
+		"startup_error_behavior":    {sentence: "vitals-agent always starts, and keeps retrying what fails; remove the option", harmless: []any{"retry"}},
+		"always_include_local_tags": {sentence: noFilters, harmless: []any{false}},
+	})
+}
+
+func agentUnsupported() unsupported {
+	return refuseAll(noRotation, "logfile_rotation_interval", "logfile_rotation_max_size").with(unsupported{
+		"logfile_rotation_interval":         {sentence: noRotation, harmless: []any{"0", "0s", "0h", "0d", int64(0)}},
+		"logfile_rotation_max_size":         {sentence: noRotation, harmless: []any{"0", "0MB", int64(0)}},
+		"logfile_rotation_max_archives":     {always: true},
+		"logformat":                         {sentence: "vitals-agent writes its log as text only; remove the option", harmless: []any{"text"}},
+		"logtarget":                         {sentence: "vitals-agent logs to standard error, or to the file that logfile names", harmless: []any{"stderr", "file"}},
+		"log_with_timezone":                 {sentence: "vitals-agent stamps its log in local time; remove the option", harmless: []any{"", "local"}},
+		"structured_log_message_key":        {always: true},
+		"snmp_translator":                   {always: true},
+		"skip_processors_after_aggregators": {always: true},
+		"config_url_retry_attempts":         {always: true},
+		"statefile":                         {sentence: "this version of vitals-agent keeps no state of collectors yet; remove the option", harmless: []any{""}},
+		"always_include_local_tags":         {sentence: noFilters, harmless: []any{false}},
+		"always_include_global_tags":        {sentence: noFilters, harmless: []any{false}},
+		"buffer_disk_sync":                  {sentence: "the disk buffer of vitals-agent always syncs; remove the option", harmless: []any{true}},
+	})
+}
+
+func inputUnsupported() unsupported {
+	return filters().with(unsupported{
+		"time_source": {sentence: "vitals-agent stamps every line that has no time with its scheduled tick; remove the option", harmless: []any{"metric"}},
+	})
+}
+
+func outputUnsupported() unsupported {
+	return filters().with(
+		refuseAll("an output of vitals-agent does not rename; use the option in the inputs", "name_override", "name_prefix", "name_suffix"),
+		unsupported{
+			"log_level":             {sentence: "this version of vitals-agent has one log level for all outputs, [agent] debug and quiet; remove the option"},
+			"influx_uint_support":   {sentence: "vitals-agent writes unsigned integers as signed ones, which every InfluxDB accepts; remove the option", harmless: []any{false}},
+			"influx_omit_timestamp": {sentence: "vitals-agent always writes timestamps, so that a repeated batch makes no new points; remove the option", harmless: []any{false}},
+			"data_format":           {sentence: "vitals-agent writes line protocol only; remove the option", harmless: []any{"influx"}},
+		})
+}
+
+func httpUnsupported() unsupported {
+	return outputUnsupported().with(
+		refuseAll(noTLS, "tls_ca", "tls_cert", "tls_key", "tls_key_pwd", "tls_min_version", "tls_cipher_suites",
+			"tls_server_name", "tls_renegotiation_method", "tls_enable"),
+		refuseAll("this version of vitals-agent connects without a proxy; remove the option", "http_proxy"),
+		refuseAll("this version of vitals-agent leaves the local address to the system; remove the option", "local_address"))
+}
+
+func influxUnsupported() unsupported {
+	return httpUnsupported().with(
+		refuseAll(noTagRoute, "database_tag", "exclude_database_tag", "retention_policy_tag", "exclude_retention_policy_tag"),
+		unsupported{
+			"write_consistency": {sentence: "this version of vitals-agent does not ask for a write consistency; remove the option", harmless: []any{"", "one"}},
+			"udp_payload":       {always: true},
+		})
+}
+
+func influx2Unsupported() unsupported {
+	return httpUnsupported().with(
+		refuseAll(noTagRoute, "bucket_tag", "exclude_bucket_tag"),
+		refuseAll("this version of vitals-agent has no rate limit yet; remove the option", "rate_limit", "rate_limit_period"),
+		unsupported{
+			"concurrent_writes": {sentence: "vitals-agent sends one batch at a time, which keeps their order; remove the option", harmless: []any{int64(1)}},
+			"ping_timeout":      {always: true},
+			"read_idle_timeout": {always: true},
+		})
+}
+
+func fileUnsupported() unsupported {
+	return outputUnsupported().with(unsupported{
+		"use_batch_format":      {always: true},
+		"rotation_interval":     {sentence: noRotation, harmless: []any{"0", "0s", "0h", "0d", int64(0)}},
+		"rotation_max_size":     {sentence: noRotation, harmless: []any{"0", "0MB", int64(0)}},
+		"rotation_max_archives": {always: true},
+		"compression_algorithm": {sentence: "vitals-agent writes plain text files; remove the option", harmless: []any{""}},
+		"compression_level":     {always: true},
+		"influx_sort_fields":    {always: true},
+		"influx_max_line_bytes": {sentence: "vitals-agent does not split lines; remove the option", harmless: []any{int64(0)}},
+	})
+}
+
+// refuse takes the options of u out of s and reports each that asks for
+// something.
+func (l *loader) refuse(s *nodefile.Section, u func() unsupported) {
+	table := u()
+	for _, key := range s.Keys() {
+		r, known := table[key]
+		if !known {
+			continue
+		}
+		if !r.always && !slices.Contains(r.harmless, s.Values[key]) {
+			l.fail(s.Errorf(key, "%s", r.sentence))
+		}
+		s.Take(key)
+	}
+}

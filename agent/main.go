@@ -1,0 +1,75 @@
+// Vitals-agent asks collectors for the vital signs of this machine and writes
+// them to an InfluxDB-compatible endpoint. It reads Telegraf's configuration.
+//
+// Its parts: config reads the node file, collect runs the collectors' programs
+// and asks them on a clock, output buffers lines and sends them.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/rpicluster/vitals/plugins"
+	"github.com/rpicluster/vitals/plugins/builtin"
+)
+
+// version is set by the linker.
+var version = "dev"
+
+func main() {
+	if len(os.Args) == 2 && os.Args[1] == "plugin" {
+		plugins.Serve(builtin.All()...) // the process of the built-in collectors
+		return
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	if err != nil {
+		if text := err.Error(); text != "" {
+			fmt.Fprintln(os.Stderr, "vitals-agent:", text)
+		}
+		os.Exit(1)
+	}
+}
+
+// errQuiet ends the program with exit code 1 when all is said already.
+var errQuiet = errors.New("")
+
+// run does what args ask for and returns when it is done or ctx ends.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	f, err := parseFlags(args)
+	switch {
+	case errors.Is(err, flag.ErrHelp), err == nil && f.command == "help":
+		_, err := io.WriteString(stdout, help)
+		return err
+	case err != nil:
+		return err
+	}
+	switch f.command {
+	case "version":
+		_, err := fmt.Fprintf(stdout, "vitals-agent %s\n", version)
+		return err
+	case "status":
+		return showStatus(ctx, stdout, f.json)
+	case "config check":
+		return checkConfig(f, stdout, stderr)
+	}
+	a, err := newAgent(f, stdout, stderr)
+	if err != nil {
+		return err
+	}
+	defer a.close()
+	switch {
+	case f.test:
+		return a.testGather(ctx)
+	case f.once:
+		return a.once(ctx)
+	}
+	return a.serve(ctx)
+}

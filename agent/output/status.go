@@ -1,0 +1,124 @@
+package output
+
+import "time"
+
+// Status is how one output is doing.
+type Status struct {
+	ID    string `json:"id"`
+	Name  string `json:"name"`
+	URL   string `json:"url"`
+	State string `json:"state"`
+
+	MemoryLines int64     `json:"memory_lines"`
+	MemoryBytes int64     `json:"memory_bytes"`
+	SpoolLines  int64     `json:"spool_lines"`
+	SpoolBytes  int64     `json:"spool_bytes"`
+	Oldest      time.Time `json:"oldest,omitzero"` // of the lines that wait
+	// Buffer says why there is no buffer on disk; empty if there is one.
+	Buffer string `json:"buffer_error,omitempty"`
+
+	Written  int64 `json:"written_lines"`
+	Batches  int64 `json:"written_batches"`
+	Rejected int64 `json:"rejected_lines"`
+	Dropped  int64 `json:"dropped_lines"`
+	Failures int64 `json:"failures"`
+
+	LastSuccess time.Time `json:"last_success,omitzero"`
+	LastError   string    `json:"last_error,omitempty"`
+	LastErrorAt time.Time `json:"last_error_at,omitzero"`
+}
+
+// The states of an output.
+const (
+	StateStarting = "starting"
+	StateOK       = "ok"
+	StateFailing  = "failing"
+)
+
+// counts is what an output remembers for its Status.
+type counts struct {
+	written, batches, rejected, dropped, failures int64
+	failing, dropping                             bool
+	lastSuccess, lastErrorAt                      time.Time
+	lastError                                     string
+	buffer                                        string
+}
+
+func (o *Output) delivered(b batch, took time.Duration) {
+	o.backoff.Reset()
+	o.mu.Lock()
+	c := &o.counts
+	was, waited := c.failing, c.lastSuccess
+	c.written += int64(b.lines)
+	c.batches++
+	c.failing, c.dropping = false, false
+	c.lastSuccess = time.Now()
+	o.mu.Unlock()
+	if was {
+		o.log.Info("writing again", "url", o.to.url(), "after", time.Since(waited).Round(time.Second))
+	}
+	o.log.Debug("batch written", "lines", b.lines, "bytes", len(b.body), "took", took.Round(time.Millisecond))
+}
+
+// failed books a failure. The log is told when it begins and when its reason
+// changes, not at every attempt.
+func (o *Output) failed(err error) {
+	o.mu.Lock()
+	c := &o.counts
+	c.failures++
+	again := c.failing && c.lastError == err.Error()
+	c.failing = true
+	c.lastError, c.lastErrorAt = err.Error(), time.Now()
+	o.mu.Unlock()
+	if !again {
+		o.log.Warn("writing failed; nothing is lost, it is tried again", "url", o.to.url(), "error", err)
+	}
+}
+
+// reject books lines that the destination will never take, and keeps them for
+// somebody to look at. If it cannot, the log is all that is left of them: they
+// must not hold up the others.
+func (o *Output) reject(lines []byte, n int, reason string) {
+	o.mu.Lock()
+	o.counts.rejected += int64(n)
+	o.counts.written -= int64(n) // the batch counts them when it is done
+	o.mu.Unlock()
+	o.log.Error("lines were refused for good", "lines", n, "reason", reason, "kept_in", o.rejects.path())
+	if err := o.rejects.add(lines, reason, time.Now()); err != nil {
+		o.log.Error("refused lines are lost", "error", err, "first", oneLine(string(lines)))
+	}
+}
+
+// Status tells how the output is doing.
+func (o *Output) Status() Status {
+	o.mu.Lock()
+	c := o.counts
+	s := Status{
+		ID: o.config.ID, Name: o.config.Name, URL: o.to.url(), State: StateStarting,
+		MemoryLines: int64(o.memory.lines), MemoryBytes: int64(o.memory.bytes), Oldest: o.memory.oldest(),
+		Buffer: c.buffer, Written: c.written, Batches: c.batches, Rejected: c.rejected, Dropped: c.dropped,
+		Failures: c.failures, LastSuccess: c.lastSuccess, LastError: c.lastError, LastErrorAt: c.lastErrorAt,
+	}
+	o.mu.Unlock()
+	if o.queue != nil {
+		b := o.queue.Backlog()
+		s.SpoolLines, s.SpoolBytes = b.Lines, b.Bytes
+		s.Dropped += b.DroppedLines
+		if !b.Oldest.IsZero() {
+			s.Oldest = b.Oldest
+		}
+	}
+	switch {
+	case c.failing:
+		s.State = StateFailing
+	case !c.lastSuccess.IsZero():
+		s.State = StateOK
+	}
+	return s
+}
+
+// Held is how many lines have not been delivered.
+func (o *Output) Held() int64 {
+	s := o.Status()
+	return s.MemoryLines + s.SpoolLines
+}

@@ -1,0 +1,207 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/rpicluster/vitals/agent/collect"
+	"github.com/rpicluster/vitals/agent/output"
+	"github.com/rpicluster/vitals/internal/control"
+)
+
+// status is what the control socket answers.
+type status struct {
+	Version string           `json:"version"`
+	Node    string           `json:"node"`
+	Config  string           `json:"config"`
+	Started time.Time        `json:"started"`
+	Uptime  time.Duration    `json:"uptime_ns"`
+	Inputs  []collect.Status `json:"inputs"`
+	Outputs []output.Status  `json:"outputs"`
+}
+
+func (a *agent) status() status {
+	s := status{Version: version, Node: a.config.Host, Config: a.config.Path, Started: a.started, Uptime: time.Since(a.started)}
+	s.Inputs = a.supervisor.Status()
+	for _, o := range a.outputs {
+		s.Outputs = append(s.Outputs, o.Status())
+	}
+	return s
+}
+
+// listen opens the control socket. Without one the agent runs all the same,
+// unless the reason is that it runs already.
+func (a *agent) listen(ctx context.Context) (net.Listener, error) {
+	ln, err := control.Listen("agent")
+	if err == nil {
+		return ln, nil
+	}
+	if control.Get(ctx, "agent", "/status", nil) == nil {
+		return nil, err
+	}
+	a.log.Warn("no control socket: vitals-agent status will not work", "error", err)
+	return noListener{}, nil
+}
+
+// noListener is a socket that nobody can reach.
+type noListener struct{ net.Listener }
+
+// Accept reports that there is nothing to wait for.
+func (noListener) Accept() (net.Conn, error) { return nil, net.ErrClosed }
+
+// Close does nothing.
+func (noListener) Close() error { return nil }
+
+// Addr is that of no network.
+func (noListener) Addr() net.Addr { return &net.UnixAddr{} }
+
+// answer serves the control socket until stop is called.
+func (a *agent) answer(ln net.Listener) (stop func()) {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		enc := json.NewEncoder(w)
+		enc.SetIndent("", "  ")
+		_ = enc.Encode(a.status())
+	})
+	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 5 * time.Second}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = srv.Serve(ln)
+	}()
+	return func() {
+		srv.Close()
+		<-done
+	}
+}
+
+// showStatus prints how the running agent is doing, and fails if something is
+// failing.
+func showStatus(ctx context.Context, w io.Writer, asJSON bool) error {
+	var s status
+	if err := control.Get(ctx, "agent", "/status", &s); err != nil {
+		return err
+	}
+	if asJSON {
+		enc := json.NewEncoder(w)
+		enc.SetIndent("", "  ")
+		if err := enc.Encode(s); err != nil {
+			return err
+		}
+	} else if err := s.print(w, time.Now()); err != nil {
+		return err
+	}
+	if s.failing() {
+		return errQuiet
+	}
+	return nil
+}
+
+func (s *status) failing() bool {
+	for _, in := range s.Inputs {
+		if in.State == collect.StateFailing {
+			return true
+		}
+	}
+	for _, o := range s.Outputs {
+		if o.State == output.StateFailing {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *status) print(w io.Writer, now time.Time) error {
+	fmt.Fprintf(w, "vitals-agent %s on %s, up %s, %s\n\n", s.Version, or(s.Node, "(no host tag)"), span(s.Uptime), s.Config)
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "INPUT\tSTATE\tEVERY\tLAST\tTOOK\tLINES\tERRORS\tSKIPPED\tBAD\tRESTARTS\tPROCESS")
+	for _, in := range s.Inputs {
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%d\t%d\t%d\t%d\t%d\t%s\n", in.ID, in.State, span(in.Interval), ago(in.LastGather, now),
+			in.LastDuration.Round(100*time.Microsecond), in.Gathered, in.Errors, in.Skipped, in.BadLines, in.Restarts, program(in))
+	}
+	fmt.Fprintln(t, "\nOUTPUT\tSTATE\tWRITTEN\tWAITING\tOLDEST\tREJECTED\tDROPPED\tLAST WRITE\tTO")
+	for _, o := range s.Outputs {
+		fmt.Fprintf(t, "%s\t%s\t%d\t%s\t%s\t%d\t%d\t%s\t%s\n", o.ID, o.State, o.Written, waiting(o), ago(o.Oldest, now),
+			o.Rejected, o.Dropped, ago(o.LastSuccess, now), o.URL)
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	_, err := io.WriteString(w, s.troubles(now))
+	return err
+}
+
+// troubles are the last errors, those of the past included: what has healed is
+// worth knowing too.
+func (s *status) troubles(now time.Time) string {
+	var b strings.Builder
+	for _, in := range s.Inputs {
+		if in.LastError != "" {
+			fmt.Fprintf(&b, "\n%s: %s ago: %s", in.ID, ago(in.LastErrorAt, now), in.LastError)
+		}
+	}
+	for _, o := range s.Outputs {
+		if o.Buffer != "" {
+			fmt.Fprintf(&b, "\n%s: no buffer on disk: %s", o.ID, o.Buffer)
+		}
+		if o.LastError != "" {
+			fmt.Fprintf(&b, "\n%s: %s ago: %s", o.ID, ago(o.LastErrorAt, now), o.LastError)
+		}
+	}
+	if b.Len() > 0 {
+		return "\nLast errors:" + b.String() + "\n"
+	}
+	return ""
+}
+
+func program(in collect.Status) string {
+	if in.PID == 0 {
+		return in.Program + " (not running)"
+	}
+	return fmt.Sprintf("%s %d", in.Program, in.PID)
+}
+
+func waiting(o output.Status) string {
+	if o.SpoolLines == 0 {
+		return fmt.Sprint(o.MemoryLines)
+	}
+	return fmt.Sprintf("%d (%d on disk)", o.MemoryLines+o.SpoolLines, o.SpoolLines)
+}
+
+// ago is how long before now t was, "-" if never.
+func ago(t, now time.Time) string {
+	if t.IsZero() {
+		return "-"
+	}
+	return span(now.Sub(t))
+}
+
+// span is a duration for people: one number that matters and no more.
+func span(d time.Duration) string {
+	switch {
+	case d < time.Second:
+		return d.Round(time.Millisecond).String()
+	case d < time.Minute:
+		return d.Round(100 * time.Millisecond).String()
+	case d < time.Hour:
+		return fmt.Sprintf("%dm%02ds", int(d.Minutes()), int(d.Seconds())%60)
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%dh%02dm", int(d.Hours()), int(d.Minutes())%60)
+	}
+	return fmt.Sprintf("%dd", int(d.Hours())/24)
+}
+
+func or(a, b string) string {
+	if a == "" {
+		return b
+	}
+	return a
+}
