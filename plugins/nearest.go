@@ -3,12 +3,12 @@ package plugins
 import "strings"
 
 // nearest returns the known word that is most likely meant by word, or "" if
-// none comes near: at most a third of its letters may differ.
+// none comes near: a third of its letters may differ, and one in any case.
 func nearest(word string, known []string) string {
-	best, bestDistance := "", len(word)/3+1
+	best, bestDistance := "", max(1, len(word)/3)+1
 	for _, k := range known {
 		d := distance(strings.ToLower(word), strings.ToLower(k))
-		if d < bestDistance || d == bestDistance && best == "" {
+		if d < bestDistance {
 			best, bestDistance = k, d
 		}
 	}

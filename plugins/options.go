@@ -98,7 +98,7 @@ func decode(c Collector, data []byte) []OptionError {
 			errs = append(errs, o.decode(&md, primitive)...)
 		}
 	}
-	return append(errs, unknown(&md, known)...)
+	return append(errs, unknown(&md, known, errs)...)
 }
 
 func (o option) decode(md *toml.MetaData, p toml.Primitive) []OptionError {
@@ -116,6 +116,9 @@ func (o option) decode(md *toml.MetaData, p toml.Primitive) []OptionError {
 	var parse toml.ParseError
 	if errors.As(err, &parse) {
 		return []OptionError{{o.key, parse.Message}}
+	}
+	if _, isTable := raw.(map[string]any); isTable && wanted(o.value.Type()) == "a table" {
+		return []OptionError{{o.key, err.Error()}} // something within it
 	}
 	return []OptionError{{o.key, fmt.Sprintf("expected %s, not %s", wanted(o.value.Type()), shown(raw))}}
 }
@@ -135,11 +138,15 @@ func suspicious(field reflect.Value, raw any) string {
 	return ""
 }
 
-// unknown reports every key that no option took, also inside tables.
-func unknown(md *toml.MetaData, known []option) []OptionError {
+// unknown reports every key that no option took, also inside the tables of
+// options that have not failed already.
+func unknown(md *toml.MetaData, known []option, failed []OptionError) []OptionError {
 	var errs []OptionError
 	undecoded := md.Undecoded()
 	for _, key := range md.Keys() {
+		if slices.ContainsFunc(failed, func(e OptionError) bool { return e.Option == key[0] }) {
+			continue
+		}
 		i := slices.IndexFunc(known, func(o option) bool { return o.key == key[0] })
 		switch {
 		case i < 0 && len(key) == 1:
