@@ -6,8 +6,8 @@ import (
 )
 
 // bytesPerSecond is what the view looks at, on average: far more than a fleet
-// of thousands sends, and about one part in fifty of a slow core.
-const bytesPerSecond = 4 << 20
+// of two thousand nodes sends, and a few hundredths of a slow core.
+const bytesPerSecond = 3 << 19
 
 // budget is a bucket that fills with time. Its zero value is full.
 type budget struct {

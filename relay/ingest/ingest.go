@@ -1,0 +1,161 @@
+// Package ingest is the relay's front door: it takes writes as InfluxDB 1.x and
+// 2.x take them, checks every line once, and answers 204 only after the queue
+// has made the lines durable.
+package ingest
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/rpicluster/vitals/relay/influxql"
+	"github.com/rpicluster/vitals/relay/queue"
+)
+
+// Queue is what the door needs of a queue: Append returns nil when the batch is
+// durable. Any error means "not now" to whoever wrote it.
+type Queue interface {
+	Append(ctx context.Context, b *queue.Batch) error
+}
+
+// Fleet is shown the lines that were accepted. Offer must not wait and not
+// keep body.
+type Fleet interface {
+	Offer(body []byte, lines int, address string, received time.Time)
+}
+
+// Databases remembers what clients ask to be created, for every destination.
+type Databases interface {
+	Create(s influxql.Statement) error
+	Names() []string
+	Policies(database string) ([]influxql.Policy, bool)
+}
+
+// Config is what the door needs. Queue and Databases are required.
+type Config struct {
+	Queue     Queue
+	Databases Databases
+	Fleet     Fleet        // nil: nobody looks
+	Next      http.Handler // answers every path that is not InfluxDB's; nil: 404
+
+	// MaxBody bounds the lines of one write, MaxCompressedBody the bytes that
+	// travel, MaxInFlight the memory for all writes being served.
+	MaxBody, MaxCompressedBody, MaxInFlight int64
+
+	Now    func() time.Time // default time.Now
+	Logger *slog.Logger
+}
+
+// The versions that the door claims to be. Clients parse them as numbers.
+const (
+	versionV1 = "1.8.10"
+	versionV2 = "v2.7.11"
+)
+
+// Handler serves the APIs.
+type Handler struct {
+	config   Config
+	requests sync.Pool
+	params   params
+	inFlight atomic.Int64
+	ids      ids
+	refusals sometimes
+	counters counters
+}
+
+// New makes the door.
+func New(config Config) *Handler {
+	if config.Now == nil {
+		config.Now = time.Now
+	}
+	if config.Next == nil {
+		config.Next = http.NotFoundHandler()
+	}
+	if config.Logger == nil {
+		config.Logger = slog.New(slog.DiscardHandler)
+	}
+	h := &Handler{config: config}
+	h.requests.New = func() any { return &request{handler: h} }
+	return h
+}
+
+// ServeHTTP serves InfluxDB's paths and leaves all others to Next.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	defer h.recover(w, r)
+	switch r.URL.Path {
+	case "/write":
+		h.v1(w, r, h.writeV1, allowWrite)
+	case "/api/v2/write":
+		h.v2(w, r)
+	case "/query":
+		h.v1(w, r, h.query, allowQuery)
+	case "/ping":
+		h.v1(w, r, h.ping, allowRead)
+	case "/status":
+		h.v1(w, r, h.status, allowRead)
+	case "/health":
+		h.v1(w, r, h.health, allowRead)
+	default:
+		h.config.Next.ServeHTTP(w, r)
+	}
+}
+
+// recover turns a panic into an answer. What the request wrote so far is not
+// durable, so 500 is the truth.
+func (h *Handler) recover(w http.ResponseWriter, r *http.Request) {
+	p := recover()
+	if p == nil {
+		return
+	}
+	if p == http.ErrAbortHandler {
+		panic(p)
+	}
+	h.counters.panics.Add(1)
+	h.config.Logger.Error("a request ended in a panic", "path", r.URL.Path, "panic", p, "stack", string(debug.Stack()))
+	if r.URL.Path == "/api/v2/write" {
+		v2Error(w, http.StatusInternalServerError, "internal error", "An internal error has occurred - check server logs")
+		return
+	}
+	v1Error(w, http.StatusInternalServerError, "internal error", false)
+}
+
+// counters count what happens at the door.
+type counters struct {
+	requests, lines, bytes, rawBytes       atomic.Int64
+	badLines, badRequests, refused, panics atomic.Int64
+}
+
+// Stats are the door's figures since the start.
+type Stats struct {
+	Requests    int64 `json:"requests"`     // writes answered 204, or 400 with lines written
+	Lines       int64 `json:"lines"`        // accepted
+	Bytes       int64 `json:"bytes"`        // accepted, as they travelled
+	RawBytes    int64 `json:"raw_bytes"`    // accepted, inflated
+	BadLines    int64 `json:"bad_lines"`    // refused with a reason
+	BadRequests int64 `json:"bad_requests"` // writes of which nothing was accepted: 4xx
+	Refused     int64 `json:"refused"`      // writes answered 503: not now
+	Panics      int64 `json:"panics"`
+	InFlight    int64 `json:"in_flight_bytes"`
+}
+
+// Stats returns the door's figures.
+func (h *Handler) Stats() Stats {
+	c := &h.counters
+	return Stats{
+		Requests: c.requests.Load(), Lines: c.lines.Load(), Bytes: c.bytes.Load(), RawBytes: c.rawBytes.Load(),
+		BadLines: c.badLines.Load(), BadRequests: c.badRequests.Load(), Refused: c.refused.Load(), Panics: c.panics.Load(),
+		InFlight: h.inFlight.Load(),
+	}
+}
+
+// sometimes lets one of many through every ten seconds.
+type sometimes struct{ last atomic.Int64 }
+
+func (s *sometimes) now(t time.Time) bool {
+	last := s.last.Load()
+	return t.UnixNano()-last > int64(10*time.Second) && s.last.CompareAndSwap(last, t.UnixNano())
+}

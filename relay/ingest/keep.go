@@ -1,0 +1,83 @@
+package ingest
+
+import (
+	"encoding/binary"
+	"hash/crc32"
+	"slices"
+	"time"
+
+	"github.com/klauspost/compress/gzip"
+
+	"github.com/rpicluster/vitals/internal/line"
+	"github.com/rpicluster/vitals/relay/queue"
+)
+
+// stored is up to which size lines are wrapped as they are: compressing them
+// would cost more than the bytes are worth.
+const stored = 1 << 10
+
+// batch makes what is kept of a body whose scan gave rep. A sound body is kept
+// byte for byte, compressed as it came; of any other the sound lines are
+// emitted anew, stamped and in nanoseconds.
+func (q *request) batch(p *writeParams, rep line.Report, compressed bool, now time.Time) *queue.Batch {
+	b := &q.kept
+	*b = queue.Batch{Target: p.target, Lines: rep.Lines, RawBytes: int64(len(q.raw)), Received: now}
+	if len(rep.Bad) > 0 || rep.Unstamped > 0 || p.precision > line.Second {
+		stamp := now.Truncate(p.precision.Duration()).UnixNano()
+		q.emitted = line.AppendSound(q.emitted[:0], q.raw, rep, p.precision, stamp)
+		b.Target.Precision = line.Nanosecond.String()
+		b.RawBytes = int64(len(q.emitted))
+		b.Body = q.pack(q.emitted)
+		return b
+	}
+	if rep.Unterminated {
+		b.RawBytes++
+	}
+	switch {
+	case compressed && rep.Unterminated:
+		q.body = append(q.body, newlineMember...)
+		fallthrough
+	case compressed:
+		b.Body = q.body
+	case rep.Unterminated:
+		q.body = append(q.body, '\n')
+		fallthrough
+	default:
+		b.Body = q.pack(q.body)
+	}
+	return b
+}
+
+// pack makes a gzip member of lines.
+func (q *request) pack(lines []byte) []byte {
+	if len(lines) <= stored {
+		q.packed = appendStored(q.packed[:0], lines)
+		return q.packed
+	}
+	q.sink.Reset()
+	if q.deflate == nil {
+		q.deflate, _ = gzip.NewWriterLevel(&q.sink, gzip.BestSpeed) // the level is valid
+	} else {
+		q.deflate.Reset(&q.sink)
+	}
+	q.deflate.Write(lines) // into memory: cannot fail
+	q.deflate.Close()
+	return q.sink.Bytes()
+}
+
+// newlineMember is a gzip member that holds a newline: appended to a body, it
+// ends the last line.
+var newlineMember = appendStored(nil, []byte("\n"))
+
+// appendStored appends a gzip member of one stored block, which holds at most
+// 65535 bytes.
+func appendStored(dst, lines []byte) []byte {
+	const unixOS, finalStored = 3, 1
+	dst = slices.Grow(dst, len(lines)+23)
+	dst = append(dst, 0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, unixOS, finalStored)
+	dst = binary.LittleEndian.AppendUint16(dst, uint16(len(lines)))
+	dst = binary.LittleEndian.AppendUint16(dst, ^uint16(len(lines)))
+	dst = append(dst, lines...)
+	dst = binary.LittleEndian.AppendUint32(dst, crc32.ChecksumIEEE(lines))
+	return binary.LittleEndian.AppendUint32(dst, uint32(len(lines)))
+}

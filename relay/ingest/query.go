@@ -1,0 +1,117 @@
+package ingest
+
+import (
+	"errors"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/rpicluster/vitals/relay/influxql"
+)
+
+// maxForm bounds the body of a query.
+const maxForm = 1 << 20
+
+// The JSON of query results, fields in InfluxDB's order.
+type (
+	results struct {
+		Results []result `json:"results"`
+	}
+	result struct {
+		ID       int       `json:"statement_id"`
+		Series   []series  `json:"series,omitempty"`
+		Messages []message `json:"messages,omitempty"`
+		Error    string    `json:"error,omitempty"`
+	}
+	series struct {
+		Name    string   `json:"name,omitempty"`
+		Columns []string `json:"columns"`
+		Values  [][]any  `json:"values,omitempty"`
+	}
+	message struct {
+		Level string `json:"level"`
+		Text  string `json:"text"`
+	}
+)
+
+// query is /query, as far as writing needs it.
+func (h *Handler) query(w http.ResponseWriter, r *http.Request) {
+	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+	text := r.FormValue("q")
+	pretty := r.FormValue("pretty") == "true"
+	if text == "" {
+		v1Error(w, http.StatusBadRequest, `missing required parameter "q"`, pretty)
+		return
+	}
+	statements, err := influxql.Parse(text)
+	if errors.Is(err, influxql.ErrUnknown) {
+		v1Error(w, http.StatusBadRequest, "vitals-relay does not answer queries, ask InfluxDB itself; "+
+			"it knows CREATE DATABASE, CREATE RETENTION POLICY, SHOW DATABASES and SHOW RETENTION POLICIES ("+err.Error()+")", pretty)
+		return
+	}
+	if err != nil {
+		v1Error(w, http.StatusBadRequest, err.Error(), pretty)
+		return
+	}
+	answer := results{Results: []result{}}
+	for i, s := range statements {
+		res := h.execute(s)
+		res.ID = i
+		if r.Method == http.MethodGet && s.Kind <= influxql.CreatePolicy && res.Error == "" {
+			res.Messages = []message{{"warning", "deprecated use of '" + s.String() + "' in a read only context, please use a POST request instead"}}
+		}
+		answer.Results = append(answer.Results, res)
+		if res.Error != "" { // like InfluxDB: the rest is not executed
+			break
+		}
+	}
+	body := encode(answer, pretty)
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	w.Write(body)
+}
+
+func (h *Handler) execute(s influxql.Statement) result {
+	switch s.Kind {
+	case influxql.ShowDatabases:
+		list := series{Name: "databases", Columns: []string{"name"}}
+		for _, name := range h.config.Databases.Names() {
+			list.Values = append(list.Values, []any{name})
+		}
+		return result{Series: []series{list}}
+	case influxql.ShowPolicies:
+		return h.policies(s.Database)
+	}
+	if err := h.config.Databases.Create(s); err != nil {
+		return result{Error: err.Error()}
+	}
+	return result{}
+}
+
+func (h *Handler) policies(database string) result {
+	if database == "" {
+		return result{Error: "database name required"}
+	}
+	policies, ok := h.config.Databases.Policies(database)
+	if !ok {
+		return result{Error: "database not found: " + database}
+	}
+	list := series{Columns: []string{"name", "duration", "shardGroupDuration", "replicaN", "default"}}
+	for _, p := range policies {
+		list.Values = append(list.Values, []any{p.Name, p.Duration.String(), shardDuration(p).String(), max(p.Replication, 1), p.Default})
+	}
+	return result{Series: []series{list}}
+}
+
+// shardDuration is what InfluxDB chooses for a policy that names none.
+func shardDuration(p influxql.Policy) time.Duration {
+	const day = 24 * time.Hour
+	switch {
+	case p.ShardDuration > 0:
+		return p.ShardDuration
+	case p.Duration == 0 || p.Duration > 180*day:
+		return 7 * day
+	case p.Duration >= 2*day:
+		return day
+	}
+	return time.Hour
+}

@@ -1,0 +1,194 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+
+	"github.com/rpicluster/vitals/internal/line"
+)
+
+// maxReasons bounds the text of an answer that names bad lines.
+const maxReasons = 64 << 10
+
+// writeV1 is POST /write. The order of its checks is InfluxDB's.
+func (h *Handler) writeV1(w http.ResponseWriter, r *http.Request) {
+	p := h.params.of(1, r.URL.RawQuery)
+	fail := func(status int, text string) {
+		h.counters.badRequests.Add(1)
+		v1Error(w, status, text, p.pretty)
+	}
+	switch {
+	case !p.precisionKnown:
+		fail(http.StatusBadRequest, `invalid precision "`+p.precisionText+`" (use n, u, ms, s, m or h)`)
+		return
+	case p.database == "":
+		fail(http.StatusBadRequest, "database is required")
+		return
+	case !p.nameFits:
+		fail(http.StatusBadRequest, "invalid name of a database or retention policy")
+		return
+	}
+	q := h.requests.Get().(*request)
+	defer q.release()
+	compressed := r.Header.Get("Content-Encoding") == "gzip"
+	switch _, err := q.read(w, r, compressed); {
+	case err == nil:
+	case errors.Is(err, errTooLarge):
+		fail(http.StatusRequestEntityTooLarge, err.Error())
+		return
+	case passing(err):
+		h.refuse(w, 1, err)
+		return
+	default:
+		fail(http.StatusBadRequest, err.Error())
+		return
+	}
+	rep := q.scanner.Scan(q.raw, p.precision)
+	h.counters.badLines.Add(int64(len(rep.Bad)))
+	switch {
+	case rep.Lines == 0 && len(rep.Bad) > 0:
+		fail(http.StatusBadRequest, reasons(q.raw, rep.Bad))
+		return
+	case !p.consistencyKnown && len(q.raw) > 0:
+		fail(http.StatusBadRequest, "invalid consistency level")
+		return
+	}
+	if err := h.keep(r, q, p, rep, compressed); err != nil {
+		h.refuse(w, 1, err)
+		return
+	}
+	if len(rep.Bad) > 0 {
+		v1Error(w, http.StatusBadRequest, "partial write: "+reasons(q.raw, rep.Bad)+" dropped=0", p.pretty)
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// v2 is /api/v2/write of InfluxDB 2.x. A body with a bad line is refused whole.
+func (h *Handler) v2(w http.ResponseWriter, r *http.Request) {
+	header := w.Header()
+	header["X-Influxdb-Version"] = headerV2
+	header["X-Influxdb-Build"] = headerBuild
+	if r.Method != http.MethodPost {
+		header.Set("Allow", allowWrite.allow)
+		if r.Method != http.MethodOptions {
+			v2Error(w, http.StatusMethodNotAllowed, "method not allowed", "allow: "+allowWrite.allow)
+		}
+		return
+	}
+	h.writeV2(w, r)
+}
+
+func (h *Handler) writeV2(w http.ResponseWriter, r *http.Request) {
+	p := h.params.of(2, r.URL.RawQuery)
+	fail := func(status int, code, text string) {
+		h.counters.badRequests.Add(1)
+		v2Error(w, status, code, text)
+	}
+	switch {
+	case !p.precisionKnown:
+		fail(http.StatusBadRequest, "invalid", "invalid precision; valid precision units are ns, us, ms, and s")
+		return
+	case p.bucket == "":
+		fail(http.StatusNotFound, "not found", "bucket not found")
+		return
+	case p.database == "", !p.nameFits:
+		fail(http.StatusNotFound, "not found", `bucket "`+p.bucket+`" not found`)
+		return
+	}
+	q := h.requests.Get().(*request)
+	defer q.release()
+	encoding := r.Header.Get("Content-Encoding")
+	compressed := encoding == "gzip" || encoding == "x-gzip"
+	switch headerBad, err := q.read(w, r, compressed); {
+	case err == nil:
+	case errors.Is(err, errTooLarge):
+		fail(http.StatusRequestEntityTooLarge, "request too large", "unable to read data: points batch is too large")
+		return
+	case passing(err):
+		h.refuse(w, 2, err)
+		return
+	case headerBad && len(q.body) > 0:
+		fail(http.StatusInternalServerError, "internal error", "An internal error has occurred - check server logs")
+		return
+	default:
+		fail(http.StatusBadRequest, "invalid", "unable to read data: "+err.Error())
+		return
+	}
+	rep := q.scanner.Scan(q.raw, p.precision)
+	if len(rep.Bad) > 0 {
+		h.counters.badLines.Add(int64(len(rep.Bad)))
+		fail(http.StatusBadRequest, "invalid", reasons(q.raw, rep.Bad))
+		return
+	}
+	if err := h.keep(r, q, p, rep, compressed); err != nil {
+		h.refuse(w, 2, err)
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// keep makes the sound lines of a body durable and shows them to the fleet.
+func (h *Handler) keep(r *http.Request, q *request, p *writeParams, rep line.Report, compressed bool) error {
+	if rep.Lines == 0 {
+		return nil
+	}
+	now := h.config.Now()
+	travelled, inflated := len(q.body), len(q.raw)
+	// A client that hangs up does not take its lines back: the memory of the
+	// batch is lent to the queue until Append returns.
+	if err := h.config.Queue.Append(context.Background(), q.batch(p, rep, compressed, now)); err != nil {
+		return err
+	}
+	h.counters.requests.Add(1)
+	h.counters.lines.Add(int64(rep.Lines))
+	h.counters.bytes.Add(int64(travelled))
+	h.counters.rawBytes.Add(int64(inflated))
+	if h.config.Fleet != nil {
+		h.config.Fleet.Offer(q.raw, rep.Lines, host(r.RemoteAddr), now)
+	}
+	return nil
+}
+
+// host is the address without its port.
+func host(remote string) string {
+	if i := strings.LastIndexByte(remote, ':'); i >= 0 {
+		remote = remote[:i]
+	}
+	return strings.Trim(remote, "[]")
+}
+
+// refuse tells the client to come again.
+func (h *Handler) refuse(w http.ResponseWriter, version int, err error) {
+	h.counters.refused.Add(1)
+	if h.refusals.now(h.config.Now()) {
+		h.config.Logger.Warn("writes are refused for now; clients are told to retry", "error", err)
+	}
+	w.Header().Set("Retry-After", retryAfter())
+	if version == 2 {
+		v2Error(w, http.StatusServiceUnavailable, "unavailable", notNow)
+		return
+	}
+	v1Error(w, http.StatusServiceUnavailable, notNow, false)
+}
+
+// reasons says what is wrong with each bad line, as InfluxDB says it. The text
+// is bounded, unlike InfluxDB's.
+func reasons(body []byte, bad []line.Bad) string {
+	var b strings.Builder
+	for i, l := range bad {
+		if i > 0 {
+			b.WriteByte('\n')
+		}
+		b.WriteString("unable to parse '")
+		b.Write(body[l.Start:l.End])
+		b.WriteString("': ")
+		b.WriteString(l.Reason)
+		if b.Len() > maxReasons {
+			return strings.ToValidUTF8(b.String()[:maxReasons], "\ufffd") + "…"
+		}
+	}
+	return b.String()
+}
