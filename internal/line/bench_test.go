@@ -21,7 +21,7 @@ func loadBody(n int) []byte {
 		o = append(o, ",usage_idle="...)
 		o = strconv.AppendFloat(o, 100-float64(s%1000)/10.3, 'f', -1, 64)
 		o = append(o, ",usage_nice=0,usage_iowait=0.1001,usage_irq=0,usage_softirq=0,usage_steal=0,usage_guest=0,usage_guest_nice=0,seq="...)
-		o = fmt.Appendf(o, "%di %d\n", s, 1700000000000000000+s*1000)
+		o = fmt.Appendf(o, "%di %d\n", s, 1700000000000000000+int64(s)*1000)
 	}
 	return o
 }
@@ -32,7 +32,7 @@ func mixedBody(n int) []byte {
 	for s := range n {
 		switch s % 4 {
 		case 0:
-			o = fmt.Appendf(o, "disk,device=sda1,fstype=ext4,host=node%d,mode=rw,path=/mnt/my\\ disk free=%di,inodes_free=26125312i,used_percent=41.30012 1700000000000000000\n", s%200, 1<<40+s)
+			o = fmt.Appendf(o, "disk,device=sda1,fstype=ext4,host=node%d,mode=rw,path=/mnt/my\\ disk free=%di,inodes_free=26125312i,used_percent=41.30012 1700000000000000000\n", s%200, 1<<40+int64(s))
 		case 1:
 			o = fmt.Appendf(o, "system,host=node%d load1=0.2,load5=1.5e-05,n_cpus=4i,uptime=%di,uptime_format=\"4 days, 17:05\",ok=true 1700000000000000000\n", s%200, s)
 		case 2:

@@ -26,11 +26,12 @@ func Cut(b []byte) (l Line, rest []byte, err error) {
 	p.setLimit(math.MaxInt64)
 	for i := 0; i < len(b); {
 		next, what, reason := p.line(b, i)
+		rest = b[min(next, len(b)):]
 		switch what {
 		case sound:
-			return p.at.cut(b), b[next:], nil
+			return p.at.cut(b), rest, nil
 		case unsound:
-			return Line{}, b[next:], &Error{b[p.at.start:p.at.end], reason}
+			return Line{}, rest, &Error{b[p.at.start:p.at.end], reason}
 		}
 		i = next
 	}

@@ -56,5 +56,24 @@ func agree(t *testing.T, body []byte, p Precision) Report {
 	if wantOpen := len(body) > 0 && body[len(body)-1] != '\n'; r.Unterminated != wantOpen {
 		t.Errorf("%q: Unterminated = %v", body, r.Unterminated)
 	}
+	agreePlain(t, body, p)
 	return r
+}
+
+// agreePlain fails the test where the short way over plain lines does not lead
+// to what the exact reading finds.
+func agreePlain(t *testing.T, body []byte, p Precision) {
+	t.Helper()
+	var short, exact parser
+	short.setLimit(p.limit())
+	exact.setLimit(p.limit())
+	for i := 0; i < len(body); {
+		next, what, reason := exact.exact(body, i)
+		if got, ok := short.plain(body, i); ok {
+			if what != sound || got != next || short.at != exact.at {
+				t.Errorf("%q at %d: plain %+v to %d, exact %+v to %d, %q", body, i, short.at, got, exact.at, next, reason)
+			}
+		}
+		i = next
+	}
 }

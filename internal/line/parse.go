@@ -59,7 +59,7 @@ func (p *parser) setLimit(limit int64) {
 }
 
 // line reads the line that begins at body[i] and returns where the next one
-// begins. The reason is set for an unsound line only.
+// begins: beyond the end of body after a line without newline. The reason is set for an unsound line only.
 func (p *parser) line(body []byte, i int) (next int, what found, reason string) {
 	if next, ok := p.plain(body, i); ok {
 		return next, sound, ""
@@ -100,6 +100,14 @@ func (p *parser) exact(body []byte, i int) (next int, what found, reason string)
 // count from there on wherever '=' has been seen more often than ','. ahead is
 // the number of bytes that are taken to follow b.
 func lineEnd(b []byte, i, ahead int) (end int, quoted bool) {
+	if end = len(b); i < end {
+		if n := bytes.IndexByte(b[i:], '\n'); n >= 0 {
+			end = i + n
+		}
+		if s := b[i:end]; bytes.IndexByte(s, '"') < 0 && bytes.IndexByte(s, '\\') < 0 {
+			return end, false
+		}
+	}
 	inFields, equals, commas := false, 0, 0
 	for i < len(b) {
 		switch c := b[i]; {

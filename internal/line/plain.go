@@ -95,10 +95,13 @@ func plainFields(b []byte, i int) (end int, c byte) {
 // comma, a space or a newline, 0 if it is not plain.
 func plainValue(b []byte, i int) (end int, c byte) {
 	start := i
-	if c = byteAt(b, i); c == '-' {
+	switch w := word(b, i); {
+	case byte(w) == '-':
 		i++
-	} else if c-'0' > 9 {
+	case byte(w)-'0' > 9:
 		return otherValue(b, i)
+	case byte(w>>8) == ',': // one digit: most readings of an idle machine
+		return i + 1, ','
 	}
 	i, c = digitsEnd(b, i)
 	switch {
@@ -235,8 +238,8 @@ const (
 
 // word returns the eight bytes at b[i:], with newlines after the end of b.
 func word(b []byte, i int) uint64 {
-	if i+8 <= len(b) {
-		return binary.LittleEndian.Uint64(b[i:])
+	if rest := b[i:]; len(rest) >= 8 {
+		return binary.LittleEndian.Uint64(rest)
 	}
 	return lastWord(b, i)
 }

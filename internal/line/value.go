@@ -8,7 +8,7 @@ import (
 // Kind is the type of a field value.
 type Kind uint8
 
-// The kinds of field values; Invalid is none of them.
+// The kinds of field values. InvalidKind is none of them.
 const (
 	InvalidKind Kind = iota
 	FloatKind
