@@ -4,6 +4,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -108,6 +109,37 @@ func (m *machine) requireNothingStarted(port string) {
 	}
 }
 
+// commented matches the lines of the example that show a default, or a table
+// that is not needed everywhere.
+var commented = regexp.MustCompile(`(?m)^( *)# (\[\[?[a-z_.0-9]+\]\]?|[a-z_]+ = .*)$`)
+
+// Everything that the example shows in comments is sound as well.
+func TestExampleNodeFileIsSoundWhenUncommented(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile(filepath.Join(root, "config.example.toml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := commented.ReplaceAllString(string(text), "$1$2")
+	all = commented.ReplaceAllString(all, "$1$2")
+	m := newMachine(t)
+	m.file("password", "secret\n")
+	all = strings.ReplaceAll(all, "/etc/vitals/influxdb.password", "$DIR/password")
+	file := m.file("node.toml", all)
+	m.env = append(m.env, "INFLUX_PASSWORD=a", "INFLUX_TOKEN=b")
+	for _, want := range []string{"[[outputs.influxdb_v2]]", "[relay.queue]", "[[relay.destinations]]", "\n  replication = 3"} {
+		if !strings.Contains(all, want) {
+			t.Errorf("%s is still a comment", want)
+		}
+	}
+	if _, stderr, code := run(t, m.command("vitals-agent", "config", "check", "--config", file)); code != 0 {
+		t.Errorf("vitals-agent config check: exit code %d\n%s", code, stderr)
+	}
+	if _, stderr, code := run(t, m.command("vitals-relay", "config", "check", "--config", file)); code != 0 {
+		t.Errorf("vitals-relay config check: exit code %d\n%s", code, stderr)
+	}
+}
+
 func TestExampleNodeFileIsSound(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
@@ -121,7 +153,7 @@ func TestExampleNodeFileIsSound(t *testing.T) {
 			t.Errorf("no line begins with %s:\n%s", want, stdout)
 		}
 	}
-	if _, stderr, code := run(t, m.command("vitals-relay", "--config", example, "--check")); code != 0 {
-		t.Errorf("vitals-relay --check: exit code %d\n%s", code, stderr)
+	if _, stderr, code := run(t, m.command("vitals-relay", "config", "check", "--config", example)); code != 0 {
+		t.Errorf("vitals-relay config check: exit code %d\n%s", code, stderr)
 	}
 }

@@ -14,9 +14,10 @@ import (
 // in a plugin directory.
 func (m *machine) installPython(dir string) {
 	m.t.Helper()
-	example := filepath.Join(root, "plugins/examples/python")
-	if err := os.CopyFS(dir, os.DirFS(example)); err != nil {
-		m.t.Fatal(err)
+	for _, from := range []string{"plugins/examples/python", "plugins/proto/python"} {
+		if err := os.CopyFS(dir, os.DirFS(filepath.Join(root, from))); err != nil {
+			m.t.Fatal(err)
+		}
 	}
 	if err := os.Chmod(filepath.Join(dir, "vitals-plugin-pydice"), 0o755); err != nil {
 		m.t.Fatal(err)
@@ -89,13 +90,13 @@ func TestDropInsAreUsedAsBuiltInOnes(t *testing.T) {
 				gone = append(gone, s)
 			}
 		}
-		t.Logf("%s: %d ticks, missing %v", measurement, len(at), gone)
+		t.Logf("%s %s: %d ticks, missing %v", measurement, where, len(at), gone)
 		if len(at) < 25 {
 			t.Errorf("%s: only %d ticks", measurement, len(at))
 		}
 		return gone
 	}
-	dice, pydice := missing("dice", "value", "WHERE \"table\" = 'green'"), missing("pydice", "value", "")
+	dice, pydice := missing("dice", "value", "WHERE \"table\" = 'green'"), missing("dice", "value", "WHERE made_in = 'python'")
 	builtIn := append(missing("mem", "used", ""), missing("cpu", "usage_idle", "WHERE cpu = 'cpu-total'")...)
 	if len(dice) > 1 || len(pydice) > 1 {
 		t.Errorf("killing a drop-in cost it the ticks %v and %v, more than one", dice, pydice)
