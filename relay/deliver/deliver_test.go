@@ -1,0 +1,534 @@
+package deliver
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/rpicluster/vitals/internal/influx"
+	"github.com/rpicluster/vitals/internal/spool"
+	"github.com/rpicluster/vitals/relay/queue"
+)
+
+const patience = 20 * time.Second
+
+// server is a scripted InfluxDB: its script answers each write, and lines of
+// those that it lets pass are stored.
+type server struct {
+	*httptest.Server
+	mu     sync.Mutex
+	script func(n int, query string, lines []string) (status int, text string, refused func(line string) bool)
+	writes int
+	stored []string // "db/rp/precision: line"
+}
+
+// all passes everything.
+func all(int, string, []string) (int, string, func(string) bool) { return 204, "", nil }
+
+func newServer(t *testing.T, script func(n int, query string, lines []string) (int, string, func(string) bool)) *server {
+	t.Helper()
+	s := &server{script: script}
+	s.Server = httptest.NewServer(http.HandlerFunc(s.serve))
+	t.Cleanup(s.Close)
+	return s
+}
+
+func (s *server) serve(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path == "/ping" {
+		w.WriteHeader(204)
+		return
+	}
+	zr, err := gzip.NewReader(r.Body)
+	if err != nil {
+		http.Error(w, err.Error(), 400)
+		return
+	}
+	raw, err := io.ReadAll(zr)
+	if err != nil {
+		http.Error(w, err.Error(), 400)
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.writes++
+	q := r.URL.Query()
+	target := q.Get("db") + q.Get("bucket") + "/" + q.Get("rp") + "/" + q.Get("precision")
+	lines := strings.Split(strings.TrimSuffix(string(raw), "\n"), "\n")
+	status, text, refused := s.script(s.writes, target, lines)
+	if status == 204 || refused != nil {
+		for _, l := range lines {
+			if refused == nil || !refused(l) {
+				s.stored = append(s.stored, target+": "+l)
+			}
+		}
+	}
+	if status == 204 {
+		w.WriteHeader(204)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	fmt.Fprintf(w, `{"error":%q}`, text)
+}
+
+func (s *server) have() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.stored)
+}
+
+// set changes the script while the server runs.
+func (s *server) set(script func(int, string, []string) (int, string, func(string) bool)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.script = script
+}
+
+// line of relay is a queue, its destinations and what they log.
+type fixture struct {
+	t     *testing.T
+	dir   string
+	queue *queue.Files
+	logs  bytes.Buffer
+	mu    sync.Mutex
+	stops []func()
+}
+
+func newFixture(t *testing.T) *fixture {
+	f := &fixture{t: t, dir: t.TempDir()}
+	f.open()
+	t.Cleanup(f.close)
+	return f
+}
+
+func (f *fixture) open() {
+	f.t.Helper()
+	q, err := queue.OpenFiles(spool.Config{Directory: filepath.Join(f.dir, "queue"), KeptBytes: 1 << 20})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	f.queue = q
+}
+
+// close ends all destinations, then the queue.
+func (f *fixture) close() {
+	for _, stop := range f.stops {
+		stop()
+	}
+	f.stops = nil
+	if err := f.queue.Close(); err != nil {
+		f.t.Error(err)
+	}
+}
+
+// Write takes log lines.
+func (f *fixture) Write(p []byte) (int, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.logs.Write(p)
+}
+
+func (f *fixture) log() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.logs.String()
+}
+
+// start starts a destination that delivers to s.
+func (f *fixture) start(name string, s *server, options func(*influx.Sender, *influx.Config)) *Destination {
+	f.t.Helper()
+	r, err := f.queue.Reader(name)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	config := influx.Config{URLs: []string{s.URL}, Timeout: 2 * time.Second}
+	sender := &influx.Sender{}
+	if options != nil {
+		options(sender, &config)
+	}
+	client, err := influx.NewClient(config)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	sender.Client = client
+	rejected := NewRejected(filepath.Join(f.dir, "rejected", name), time.Now)
+	d := New(Config{Name: name, URL: s.URL, Required: true, Reader: r, Sender: sender, Logger: slog.New(slog.NewTextHandler(f, nil))})
+	sender.Rejected = func(t influx.Target, lines []byte, reason string) error {
+		d.CountRejected(bytes.Count(lines, []byte("\n")))
+		return rejected.Add(t, lines, reason)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); d.Run(ctx) }()
+	f.stops = append(f.stops, func() { cancel(); <-done; client.Close() })
+	return d
+}
+
+func (f *fixture) append(t influx.Target, lines ...string) {
+	f.t.Helper()
+	text := strings.Join(lines, "\n") + "\n"
+	b := queue.Batch{Target: t, Lines: len(lines), RawBytes: int64(len(text)), Body: influx.Gzip(nil, []byte(text))}
+	if err := f.queue.Append(f.t.Context(), &b); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+func eventually(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !done(); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("in vain: %s", what)
+		}
+	}
+}
+
+// stored waits until the server has exactly these lines.
+func stored(t *testing.T, s *server, want ...string) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); ; time.Sleep(2 * time.Millisecond) {
+		got := s.have()
+		if slices.Equal(got, want) {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("stored (-want +got):\n%s", cmp.Diff(want, got))
+		}
+	}
+}
+
+// empty waits until nothing is left to deliver.
+func empty(t *testing.T, d *Destination) {
+	t.Helper()
+	eventually(t, "nothing left", func() bool { s := d.Status(); return s.Backlog.Lines == 0 && s.State == Delivering })
+}
+
+func (f *fixture) rejected(name string) string {
+	f.t.Helper()
+	files, err := filepath.Glob(filepath.Join(f.dir, "rejected", name, "*.lp"))
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	var b strings.Builder
+	for _, path := range files {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		for l := range strings.Lines(string(text)) {
+			if strings.HasPrefix(l, "# ") { // without the time
+				_, l, _ = strings.Cut(l[2:], " ")
+			}
+			b.WriteString(l)
+		}
+	}
+	return b.String()
+}
+
+var ns = influx.Target{Database: "d", Precision: "ns"}
+
+func TestABusyServerGetsEverythingInOrder(t *testing.T) {
+	f := newFixture(t)
+	s := newServer(t, func(n int, _ string, _ []string) (int, string, func(string) bool) {
+		if n <= 3 {
+			return []int{503, 500, 429}[n-1], "come later", nil
+		}
+		return 204, "", nil
+	})
+	f.append(ns, "m v=1 1", "m v=2 2")
+	d := f.start("near", s, nil)
+	stored(t, s, "d//: m v=1 1", "d//: m v=2 2")
+	f.append(ns, "m v=3 3")
+	stored(t, s, "d//: m v=1 1", "d//: m v=2 2", "d//: m v=3 3")
+	empty(t, d)
+	if got := d.Status(); got.Failures != 3 || got.Lines != 3 || got.LastDelivery.IsZero() || got.Error != "" {
+		t.Errorf("%+v", got)
+	}
+	if log := f.log(); strings.Count(log, "level=WARN") != 1 || strings.Count(log, "takes writes again") != 1 {
+		t.Errorf("a failure is logged once, and its end:\n%s", log)
+	}
+}
+
+func TestNeighboursAreJoinedUnderTheirKey(t *testing.T) {
+	f := newFixture(t)
+	var want []string
+	for i := range 50 {
+		f.append(ns, fmt.Sprintf("m v=%d 1", i))
+		want = append(want, fmt.Sprintf("d//: m v=%d 1", i))
+	}
+	f.append(influx.Target{Database: "d", RetentionPolicy: "r", Precision: "us"}, "m v=1 1")
+	f.append(influx.Target{Database: "e", Precision: "s"}, "m v=1 1")
+	f.append(ns, "m v=1 1")
+	want = append(want, "d/r/u: m v=1 1", "e//s: m v=1 1", "d//: m v=1 1")
+	s := newServer(t, all)
+	d := f.start("near", s, nil)
+	stored(t, s, want...)
+	empty(t, d)
+	if s.writes != 4 {
+		t.Errorf("%d writes for four runs of a key", s.writes)
+	}
+}
+
+func TestOnlyTheBadLinesAreSetAside(t *testing.T) {
+	f := newFixture(t)
+	bad := func(l string) bool { return strings.Contains(l, "bad") }
+	s := newServer(t, func(_ int, _ string, lines []string) (int, string, func(string) bool) {
+		n := 0
+		for _, l := range lines {
+			if bad(l) {
+				n++
+			}
+		}
+		if n == 0 {
+			return 204, "", nil
+		}
+		return 400, fmt.Sprintf(`partial write: field type conflict: input field "bad" on measurement "m" is type float, already exists as type integer dropped=%d`, n), bad
+	})
+	f.append(ns, "m v=1 1", "m bad=1 2", "m v=3 3")
+	d := f.start("near", s, nil)
+	stored(t, s, "d//: m v=1 1", "d//: m v=3 3")
+	empty(t, d)
+	want := `db="d" rp="" precision=ns: partial write: field type conflict: input field "bad" on measurement "m" is type float, already exists as type integer dropped=1` + "\nm bad=1 2\n"
+	if diff := cmp.Diff(want, f.rejected("near")); diff != "" {
+		t.Error(diff)
+	}
+	if got := d.Status().RejectedLines; got != 1 {
+		t.Errorf("%d lines are said to be rejected", got)
+	}
+}
+
+func TestAnUnknownRetentionPolicyHoldsNothingUp(t *testing.T) {
+	f := newFixture(t)
+	s := newServer(t, func(_ int, target string, _ []string) (int, string, func(string) bool) {
+		if strings.Contains(target, "/gone/") {
+			return 500, "retention policy not found: gone", nil
+		}
+		return 204, "", nil
+	})
+	f.append(influx.Target{Database: "d", RetentionPolicy: "gone", Precision: "ns"}, "m v=1 1")
+	f.append(ns, "m v=2 2")
+	d := f.start("near", s, nil)
+	stored(t, s, "d//: m v=2 2")
+	empty(t, d)
+	if got := f.rejected("near"); !strings.Contains(got, "retention policy not found: gone\nm v=1 1\n") {
+		t.Errorf("rejected: %q", got)
+	}
+}
+
+func TestHoldRaisesAnAlarmAndLosesNothing(t *testing.T) {
+	f := newFixture(t)
+	s := newServer(t, func(int, string, []string) (int, string, func(string) bool) {
+		return 401, "authorization failed", nil
+	})
+	f.append(ns, "m v=1 1")
+	d := f.start("near", s, nil)
+	eventually(t, "held", func() bool { return d.Status().State == Held })
+	if got := d.Status(); !strings.Contains(got.Error, "authorization failed") || got.Since.IsZero() || got.Backlog.Lines != 1 {
+		t.Errorf("%+v", got)
+	}
+	s.set(all)
+	stored(t, s, "d//: m v=1 1")
+	empty(t, d)
+	if log := f.log(); strings.Count(log, "level=ERROR") != 1 {
+		t.Errorf("the alarm is raised once:\n%s", log)
+	}
+}
+
+func TestTooLargeIsSplit(t *testing.T) {
+	f := newFixture(t)
+	s := newServer(t, func(_ int, _ string, lines []string) (int, string, func(string) bool) {
+		if len(lines) > 2 {
+			return 413, "Request Entity Too Large", nil
+		}
+		return 204, "", nil
+	})
+	f.append(ns, "m v=1 1", "m v=2 2", "m v=3 3", "m v=4 4", "m v=5 5")
+	d := f.start("near", s, nil)
+	stored(t, s, "d//: m v=1 1", "d//: m v=2 2", "d//: m v=3 3", "d//: m v=4 4", "d//: m v=5 5")
+	empty(t, d)
+}
+
+func TestAMissingDatabaseIsMade(t *testing.T) {
+	f := newFixture(t)
+	made := false
+	s := newServer(t, func(int, string, []string) (int, string, func(string) bool) {
+		if !made {
+			return 404, `database not found: "d"`, nil
+		}
+		return 204, "", nil
+	})
+	f.append(ns, "m v=1 1")
+	d := f.start("near", s, func(sender *influx.Sender, _ *influx.Config) {
+		sender.CreateDatabase = func(_ context.Context, name string) error {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			made = name == "d"
+			return nil
+		}
+	})
+	stored(t, s, "d//: m v=1 1")
+	empty(t, d)
+	if got := d.Status().Failures; got != 0 {
+		t.Errorf("%d failures", got)
+	}
+}
+
+func TestALineThatTheServerChokesOnIsFound(t *testing.T) {
+	f := newFixture(t)
+	s := newServer(t, func(_ int, _ string, lines []string) (int, string, func(string) bool) {
+		if slices.ContainsFunc(lines, func(l string) bool { return strings.Contains(l, "poison") }) {
+			return 500, "panic: runtime error", nil
+		}
+		return 204, "", nil
+	})
+	f.append(ns, "m v=1 1", "m v=2 2", "m poison=3 3", "m v=4 4")
+	d := f.start("near", s, nil)
+	stored(t, s, "d//: m v=1 1", "d//: m v=2 2", "d//: m v=4 4")
+	empty(t, d)
+	if got := f.rejected("near"); !strings.HasSuffix(got, "\nm poison=3 3\n") {
+		t.Errorf("rejected: %q", got)
+	}
+}
+
+func TestOneDestinationDownDoesNotHoldUpTheOther(t *testing.T) {
+	f := newFixture(t)
+	up, down := newServer(t, all), newServer(t, func(int, string, []string) (int, string, func(string) bool) {
+		return 503, "not now", nil
+	})
+	a, b := f.start("up", up, nil), f.start("down", down, nil)
+	var want []string
+	for i := range 20 {
+		f.append(ns, fmt.Sprintf("m v=%d 1", i))
+		want = append(want, fmt.Sprintf("d//: m v=%d 1", i))
+	}
+	stored(t, up, want...)
+	empty(t, a)
+	eventually(t, "the other fails", func() bool { return b.Status().State == Failing })
+	if got := b.Status().Backlog.Lines; got != 20 {
+		t.Errorf("%d lines wait for the one that is down", got)
+	}
+	down.set(all)
+	stored(t, down, want...)
+	empty(t, b)
+}
+
+func TestARestartKeepsTheBacklog(t *testing.T) {
+	f := newFixture(t)
+	s := newServer(t, func(int, string, []string) (int, string, func(string) bool) { return 503, "not now", nil })
+	f.append(ns, "m v=1 1")
+	f.append(ns, "m v=2 2")
+	d := f.start("near", s, nil)
+	eventually(t, "it fails", func() bool { return d.Status().Failures > 0 })
+	f.close()
+	f.open()
+	s.set(all)
+	d = f.start("near", s, nil)
+	stored(t, s, "d//: m v=1 1", "d//: m v=2 2")
+	empty(t, d)
+}
+
+func TestVersion2(t *testing.T) {
+	f := newFixture(t)
+	s := newServer(t, all)
+	f.append(influx.Target{Database: "d", RetentionPolicy: "r", Precision: "us"}, "m v=1 1")
+	d := f.start("two", s, func(_ *influx.Sender, c *influx.Config) { c.Version = 2 })
+	stored(t, s, "d/r//us: m v=1 1")
+	empty(t, d)
+}
+
+// script is a Sender.
+type script func(n int, b influx.Batch) error
+
+// scripted counts the calls.
+type scripted struct {
+	mu sync.Mutex
+	n  int
+	f  script
+}
+
+func (s *scripted) Deliver(_ context.Context, _ influx.Target, b influx.Batch) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.n++
+	return s.f(s.n, b)
+}
+
+func TestAServerThatIsTooSlowGetsLessAtOnce(t *testing.T) {
+	f := newFixture(t)
+	for range 40 {
+		text := strings.Repeat("m v=1 1\n", 5000)
+		b := queue.Batch{Target: ns, Lines: 5000, RawBytes: int64(len(text)), Body: influx.Gzip(nil, []byte(text))}
+		if err := f.queue.Append(t.Context(), &b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r, err := f.queue.Reader("slow")
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := 0
+	s := &scripted{f: func(n int, b influx.Batch) error {
+		if b.Lines > 10_000 {
+			return &slowError{}
+		}
+		lines += b.Lines
+		return nil
+	}}
+	d := New(Config{Name: "slow", Reader: r, Sender: s, Logger: slog.New(slog.DiscardHandler)})
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); d.Run(ctx) }()
+	eventually(t, "all lines", func() bool { s.mu.Lock(); defer s.mu.Unlock(); return lines == 40*5000 })
+	cancel()
+	<-done
+}
+
+type slowError struct{}
+
+func (*slowError) Error() string { return "no answer in time" }
+func (*slowError) Unwrap() error { return context.DeadlineExceeded }
+
+func TestRejectedFilesAreBounded(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "rejected", "near")
+	now := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
+	r := NewRejected(dir, func() time.Time { now = now.Add(time.Second); return now })
+	lines := bytes.Repeat([]byte("m v=1 1\n"), 64<<10) // half a MiB
+	for range 150 {
+		if err := r.Add(ns, lines, "no\nreason"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	total := int64(0)
+	files, _ := filepath.Glob(filepath.Join(dir, "*.lp"))
+	for _, path := range files {
+		info, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		total += info.Size()
+	}
+	if total > rejectedTotal+rejectedFile || total < rejectedTotal/2 || r.Lost() == 0 {
+		t.Errorf("%d bytes in %d files, %d lost", total, len(files), r.Lost())
+	}
+	for range 3 { // somebody takes the files away
+		if err := os.RemoveAll(dir); err != nil {
+			t.Fatal(err)
+		}
+		if err := r.Add(ns, []byte("m v=1 1"), "x"); err != nil {
+			t.Error(err)
+		}
+	}
+}

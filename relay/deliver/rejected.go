@@ -1,0 +1,136 @@
+package deliver
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/rpicluster/vitals/internal/influx"
+)
+
+const (
+	rejectedFile  = 1 << 20  // a file of rejected lines is not continued beyond this size
+	rejectedTotal = 64 << 20 // of all files of a destination; the oldest go first
+	rejectedEnd   = ".lp"
+)
+
+// Rejected keeps the lines that a destination will never store, with the
+// reason, in files that curl can send again: the reasons are comments.
+//
+//	<directory>/<destination>/20260301T123456.789000000Z.lp
+type Rejected struct {
+	directory string
+	now       func() time.Time
+
+	mu   sync.Mutex
+	file string // that is continued; empty: none yet
+	size int64
+	lost int64 // bytes that went to make room
+}
+
+// NewRejected keeps lines below directory.
+func NewRejected(directory string, now func() time.Time) *Rejected {
+	return &Rejected{directory: directory, now: now}
+}
+
+// Add keeps lines durably.
+func (r *Rejected) Add(t influx.Target, lines []byte, reason string) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := r.now().UTC()
+	if r.file == "" || r.size >= rejectedFile {
+		if err := r.begin(now); err != nil {
+			return err
+		}
+	}
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "# %s db=%q rp=%q precision=%s: %s\n", now.Format(time.RFC3339), t.Database, t.RetentionPolicy, t.Precision,
+		strings.NewReplacer("\n", " ", "\r", " ").Replace(reason))
+	b.Write(lines)
+	if len(lines) > 0 && lines[len(lines)-1] != '\n' {
+		b.WriteByte('\n')
+	}
+	err := r.append(b.Bytes())
+	if errors.Is(err, fs.ErrNotExist) { // somebody has taken the file away
+		if err = r.begin(now); err == nil {
+			err = r.append(b.Bytes())
+		}
+	}
+	return err
+}
+
+func (r *Rejected) append(text []byte) error {
+	f, err := os.OpenFile(r.file, os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		return err
+	}
+	n, err := f.Write(text)
+	r.size += int64(n)
+	return errors.Join(err, f.Sync(), f.Close())
+}
+
+// begin begins a new file and makes room for it.
+func (r *Rejected) begin(now time.Time) error {
+	if err := os.MkdirAll(r.directory, 0o750); err != nil {
+		return err
+	}
+	if err := r.makeRoom(); err != nil {
+		return err
+	}
+	path := filepath.Join(r.directory, now.Format("20060102T150405.000000000Z")+rejectedEnd)
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o640)
+	if err != nil {
+		return err
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	r.file, r.size = path, 0
+	return errors.Join(syncDirectory(r.directory), syncDirectory(filepath.Dir(r.directory)))
+}
+
+// makeRoom removes the oldest files until another fits below the bound.
+func (r *Rejected) makeRoom() error {
+	files, err := filepath.Glob(filepath.Join(r.directory, "*"+rejectedEnd))
+	if err != nil {
+		return err
+	}
+	slices.Sort(files) // by name is by age
+	total := int64(0)
+	for i := len(files) - 1; i >= 0; i-- {
+		info, err := os.Stat(files[i])
+		if err != nil {
+			continue
+		}
+		if total += info.Size(); total <= rejectedTotal-rejectedFile {
+			continue
+		}
+		if err := os.Remove(files[i]); err != nil {
+			return err
+		}
+		r.lost += info.Size()
+	}
+	return nil
+}
+
+// Lost is how many bytes of rejected lines went to make room for newer ones.
+func (r *Rejected) Lost() int64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.lost
+}
+
+func syncDirectory(path string) error {
+	d, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
