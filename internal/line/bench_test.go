@@ -65,6 +65,23 @@ func BenchmarkScan(b *testing.B) {
 	}
 }
 
+// BenchmarkScanExact is the way of lines that are not plain: sound ones, and a
+// body whose every line is refused.
+func BenchmarkScanExact(b *testing.B) {
+	for name, body := range map[string][]byte{
+		"odd":     bytes.ReplaceAll(loadBody(5000), []byte("cpu="), []byte(`c\\u=`)),
+		"refused": bytes.ReplaceAll(loadBody(5000), []byte("\n"), []byte("\r\n")),
+	} {
+		b.Run(name, func(b *testing.B) {
+			var s Scanner
+			b.SetBytes(int64(len(body)))
+			for b.Loop() {
+				s.Scan(body, Nanosecond)
+			}
+		})
+	}
+}
+
 // BenchmarkDecoder is line-protocol/v2 on the same lines: checking every part
 // of them, as a scan does, without building values.
 func BenchmarkDecoder(b *testing.B) {

@@ -95,9 +95,6 @@ func nextTag(tags []byte) (key, value, rest []byte) {
 // splits it when it stores the fields.
 func nextField(fields []byte) (key, value, rest []byte) {
 	eq := indexUnescaped(fields, 0, '=')
-	if eq+1 >= len(fields) {
-		return fields[:eq], nil, nil
-	}
 	end := valueEnd(fields, eq+1)
 	if end == len(fields) {
 		return fields[:eq], fields[eq+1:], nil
