@@ -123,10 +123,11 @@ func (e *events) Stream(ctx context.Context, b *Batch, flush func() error) error
 // host is a plugin process with go-plugin's real client on this side.
 type host struct {
 	proto.CollectorClient
-	client   *plugin.Client
-	lifeline *os.File // our end of it
-	pid      int
-	log      *lockedBuffer
+	client     *plugin.Client
+	connection plugin.ClientProtocol
+	lifeline   *os.File // our end of it
+	pid        int
+	log        *lockedBuffer
 }
 
 // start runs cmd as a plugin until the test ends.
@@ -165,7 +166,7 @@ func start(t *testing.T, cmd *exec.Cmd) *host {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &host{raw.(proto.CollectorClient), client, write, cmd.Process.Pid, log}
+	return &host{raw.(proto.CollectorClient), client, connection, write, cmd.Process.Pid, log}
 }
 
 // self is the test binary as a plugin.

@@ -5,9 +5,6 @@ import (
 	"context"
 	_ "embed"
 	"fmt"
-	"os"
-	"strconv"
-	"strings"
 
 	"github.com/shirou/gopsutil/v3/mem"
 
@@ -110,30 +107,4 @@ func addKernel(p *plugins.Point, vm *mem.VirtualMemoryStat) {
 		Uint("vmalloc_used", vm.VmallocUsed).
 		Uint("write_back", vm.WriteBack).
 		Uint("write_back_tmp", vm.WriteBackTmp)
-}
-
-func addExtended(ctx context.Context, p *plugins.Point) error {
-	ex, err := mem.VirtualMemoryExWithContext(ctx)
-	if err != nil {
-		return fmt.Errorf("read extended memory: %w", err)
-	}
-	p.Uint("active_file", ex.ActiveFile).
-		Uint("inactive_file", ex.InactiveFile).
-		Uint("active_anon", ex.ActiveAnon).
-		Uint("inactive_anon", ex.InactiveAnon).
-		Uint("unevictable", ex.Unevictable).
-		Uint("percpu", perCPU())
-	return nil
-}
-
-// perCPU reads the one line that gopsutil/v3 leaves out; 0 before kernel 4.20.
-func perCPU() uint64 {
-	data, _ := os.ReadFile(plugins.HostProc("meminfo"))
-	for line := range strings.Lines(string(data)) {
-		if value, ok := strings.CutPrefix(line, "Percpu:"); ok {
-			kB, _ := strconv.ParseUint(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(value), "kB")), 10, 64)
-			return kB * 1024
-		}
-	}
-	return 0
 }
