@@ -41,6 +41,8 @@ type Config struct {
 	Runtime string
 	Sink    Sink
 	Logger  *slog.Logger
+
+	startTimeout time.Duration // of tests
 }
 
 // Supervisor gathers what its Config says.
@@ -120,7 +122,7 @@ func (s *Supervisor) group(name string, argv []string, in config.Input, shared b
 		// Sizes of a process that lives on a few KiB a second.
 		env = append([]string{"GOMEMLIMIT=16MiB", "GOGC=50", "GOMAXPROCS=1"}, env...)
 	}
-	cmd := command{argv: argv, env: env, sockets: s.config.Runtime, log: s.config.Logger.With("plugin", name)}
+	cmd := command{argv: argv, env: env, sockets: s.config.Runtime, timeout: cmp.Or(s.config.startTimeout, startTimeout), log: s.config.Logger.With("plugin", name)}
 	return newGroup(name, cmd, shared, s.config.Logger)
 }
 

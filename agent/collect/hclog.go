@@ -87,6 +87,16 @@ func (b *bridge) Log(level hclog.Level, msg string, args ...any) {
 	b.log.Log(context.Background(), to, msg, withoutTimestamp(args)...)
 }
 
+// Write takes what a plugin prints after its handshake, which go-plugin sends
+// through the connection.
+func (b *bridge) Write(text []byte) (int, error) {
+	to := b.Named("")
+	for line := range strings.Lines(string(text)) {
+		to.Debug(strings.TrimRight(line, "\r\n"))
+	}
+	return len(text), nil
+}
+
 // withoutTimestamp drops the entry's own time, which go-plugin puts last.
 func withoutTimestamp(args []any) []any {
 	if n := len(args); n >= 2 && args[n-2] == "timestamp" {

@@ -32,6 +32,7 @@ type command struct {
 	argv    []string
 	env     []string
 	sockets string // directory below which go-plugin makes its socket's
+	timeout time.Duration
 	log     *slog.Logger
 }
 
@@ -51,7 +52,7 @@ type process struct {
 // its timeouts even if the program hangs: go-plugin's own calls have no
 // deadline, so they run aside and end when the process is killed.
 func startProcess(ctx context.Context, cmd command) (*process, error) {
-	ctx, cancel := context.WithTimeout(ctx, startTimeout+describeTimeout)
+	ctx, cancel := context.WithTimeout(ctx, cmd.timeout+describeTimeout)
 	defer cancel()
 	child, err := newChild(cmd.argv, cmd.env)
 	if err != nil {
@@ -64,8 +65,10 @@ func startProcess(ctx context.Context, cmd command) (*process, error) {
 		Plugins:          plugins.PluginSet(),
 		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
 		SkipHostEnv:      true,
-		StartTimeout:     startTimeout,
+		StartTimeout:     cmd.timeout,
 		Logger:           logger,
+		SyncStdout:       logger,
+		SyncStderr:       logger,
 		// The smallest that holds a long line of a log.
 		PluginLogBufferSize: 8 << 10,
 		UnixSocketConfig:    &plugin.UnixSocketConfig{TempDir: cmd.sockets},
@@ -106,7 +109,7 @@ func (p *process) connect(ctx context.Context) error {
 	case err := <-done:
 		return err
 	case <-ctx.Done():
-		return fmt.Errorf("no handshake within %v", startTimeout)
+		return fmt.Errorf("no handshake: %w", context.Cause(ctx))
 	}
 }
 

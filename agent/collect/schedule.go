@@ -89,9 +89,9 @@ func derivedPrecision(interval time.Duration) time.Duration {
 
 // modulo is the remainder that is never negative.
 func modulo(a, b int64) int64 {
-	if m := a % b; m < 0 {
-		return m + b
-	} else {
-		return m
+	m := a % b
+	if m < 0 {
+		m += b
 	}
+	return m
 }

@@ -1,0 +1,126 @@
+package collect
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/go-plugin"
+	"google.golang.org/grpc"
+
+	"github.com/rpicluster/vitals/plugins"
+	"github.com/rpicluster/vitals/plugins/proto"
+)
+
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == "plugin" {
+		serveFake()
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// fake is a plugin that does what files in the directory of its option "dir"
+// tell it to: everything that a real one may do wrong.
+type fake struct {
+	plugin.NetRPCUnsupportedPlugin
+	proto.UnimplementedCollectorServer
+	dirs map[string]string
+}
+
+func serveFake() {
+	f := &fake{dirs: map[string]string{}}
+	plugin.Serve(&plugin.ServeConfig{
+		HandshakeConfig: plugins.Handshake(),
+		Plugins:         plugin.PluginSet{plugins.DispenseName: f},
+		GRPCServer:      plugin.DefaultGRPCServer,
+		Logger:          hclog.NewNullLogger(),
+	})
+}
+
+func (f *fake) GRPCServer(_ *plugin.GRPCBroker, s *grpc.Server) error {
+	proto.RegisterCollectorServer(s, f)
+	return nil
+}
+
+func (f *fake) GRPCClient(context.Context, *plugin.GRPCBroker, *grpc.ClientConn) (any, error) {
+	return nil, nil
+}
+
+func (f *fake) Describe(context.Context, *proto.DescribeRequest) (*proto.DescribeReply, error) {
+	return &proto.DescribeReply{Collectors: []*proto.CollectorDescription{
+		{Name: "steady", Aliases: []string{"even"}},
+		{Name: "rare", DefaultIntervalNs: int64(time.Hour)},
+		{Name: "events", Kind: proto.Kind_KIND_STREAM},
+	}}, nil
+}
+
+func (f *fake) Configure(_ context.Context, r *proto.ConfigureRequest) (*proto.ConfigureReply, error) {
+	var options struct {
+		Dir, Wrong string
+		OmitHost   bool
+	}
+	if err := json.Unmarshal(r.ConfigJson, &options); err != nil {
+		return nil, err
+	}
+	if options.Wrong != "" {
+		return &proto.ConfigureReply{Errors: []*proto.OptionError{{Option: "Wrong", Message: "is wrong"}}}, nil
+	}
+	f.dirs[r.InstanceId] = options.Dir
+	return &proto.ConfigureReply{OmitHost: options.OmitHost}, nil
+}
+
+func (f *fake) Gather(_ context.Context, r *proto.GatherRequest) (*proto.GatherReply, error) {
+	does := func(what string) bool {
+		_, err := os.Stat(filepath.Join(f.dirs[r.InstanceId], what))
+		return err == nil
+	}
+	lines := fmt.Sprintf("steady value=1i,pid=%di\n", os.Getpid())
+	switch {
+	case does("hang"):
+		select {}
+	case does("freeze"):
+		_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP)
+	case does("exit"):
+		os.Exit(3)
+	case does("panic"):
+		go func() { panic("a collector's goroutine") }()
+		select {}
+	case does("offspring"):
+		cmd := exec.Command("sleep", "600")
+		cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+		if err := cmd.Start(); err != nil {
+			return nil, err
+		}
+		lines = fmt.Sprintf("steady child=%di\n", cmd.Process.Pid)
+	case does("bad"):
+		lines += "no fields\n,x=1 v=1\nsteady value=2i\nsteady value=\"open\n"
+	case does("big"):
+		lines = strings.Repeat("steady value=1i\n", maxReply/16+1)
+	case does("error"):
+		return &proto.GatherReply{Lines: []byte(lines), Error: "half of it is missing"}, nil
+	case does("flood"):
+		os.Stderr.Write(bytes.Repeat([]byte("a line of a log that goes on and on\n"), 20_000))
+	case does("environment"):
+		lines = fmt.Sprintf("steady environment=%q\n", strings.ReplaceAll(strings.Join(os.Environ(), " "), `"`, ""))
+	}
+	return &proto.GatherReply{Lines: []byte(lines)}, nil
+}
+
+func (f *fake) Stream(r *proto.StreamRequest, to proto.Collector_StreamServer) error {
+	for i := range 3 {
+		if err := to.Send(&proto.GatherReply{Lines: fmt.Appendf(nil, "event n=%di,pid=%di\n", i, os.Getpid())}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
