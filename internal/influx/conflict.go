@@ -1,45 +1,36 @@
 package influx
 
-import (
-	"github.com/influxdata/line-protocol/v2/lineprotocol"
-)
+import "github.com/rpicluster/vitals/internal/line"
 
-// hasField reports whether line is of the measurement and carries the field
-// with a value of that type, in the words of InfluxDB's errors.
-func hasField(line []byte, measurement, field, typ string) bool {
-	d := lineprotocol.NewDecoderWithBytes(line)
-	if !d.Next() {
-		return false
+// cutLines parts raw into its lines, each with its newline. A newline inside a
+// quoted string ends none.
+func cutLines(raw []byte) (lines [][]byte) {
+	for len(raw) > 0 {
+		// A line that cannot be read is one too: the server shall judge it.
+		_, rest, _ := line.Cut(raw)
+		n := len(raw) - len(rest)
+		lines = append(lines, raw[:n:n])
+		raw = rest
 	}
-	if name, err := d.Measurement(); err != nil || string(name) != measurement {
-		return false
-	}
-	for {
-		if key, _, err := d.NextTag(); err != nil {
-			return false
-		} else if key == nil {
-			break
-		}
-	}
-	for {
-		key, value, err := d.NextField()
-		if err != nil || key == nil {
-			return false
-		}
-		if string(key) == field {
-			return kindName(value.Kind()) == typ
-		}
-	}
+	return lines
 }
 
-func kindName(k lineprotocol.ValueKind) string {
-	switch k {
-	case lineprotocol.Int:
-		return "integer"
-	case lineprotocol.Uint:
-		return "unsigned"
-	case lineprotocol.Bool:
-		return "boolean"
+// kinds are the types of field values in the words of InfluxDB's errors.
+var kinds = map[line.Kind]string{
+	line.FloatKind: "float", line.IntKind: "integer", line.BoolKind: "boolean", line.StringKind: "string",
+}
+
+// hasField reports whether b is a line of the measurement that carries the
+// field with a value of that type.
+func hasField(b []byte, measurement, field, typ string) bool {
+	l, _, err := line.Cut(b)
+	if err != nil || l.Name() != measurement {
+		return false
 	}
-	return k.String() // float, string
+	for key, value := range l.EachField() {
+		if key == field {
+			return kinds[line.KindOf(value)] == typ
+		}
+	}
+	return false
 }

@@ -482,3 +482,32 @@ func TestNewClientRefuses(t *testing.T) {
 		}
 	}
 }
+
+func TestALineWithANewlineInAStringStaysWhole(t *testing.T) {
+	const text = "a f=\"one\ntwo\" 1\nb f=1 1\n"
+	s := newServer(t, func(lines []string) (int, string) {
+		if has(lines, "b") {
+			return 400, `{"error":"partial write: unable to parse 'b f=1 1': bad timestamp dropped=0"}`
+		}
+		return 204, ""
+	})
+	var rejected string
+	sender := &Sender{
+		Client:   newClient(t, Config{URLs: []string{s.URL}}),
+		Rejected: func(_ Target, lines []byte, _ string) error { rejected += string(lines); return nil },
+	}
+	if err := sender.Deliver(t.Context(), Target{}, Batch{Body: Gzip(nil, []byte(text))}); err != nil {
+		t.Fatal(err)
+	}
+	if rejected != "b f=1 1\n" {
+		t.Errorf("rejected %q", rejected)
+	}
+	want := []string{"a f=\"one\ntwo\" 1\n", "b f=1 1\n"}
+	var got []string
+	for _, l := range cutLines([]byte(text)) {
+		got = append(got, string(l))
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Error(d)
+	}
+}

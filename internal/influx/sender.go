@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"regexp"
-	"slices"
 	"strings"
 )
 
@@ -61,7 +60,7 @@ func (s *Sender) Deliver(ctx context.Context, t Target, b Batch) error {
 		return s.Rejected(t, b.Body, fmt.Sprintf("not gzip: %v", err))
 	}
 	search := &search{sender: s, target: t, suspect: b.Suspect, writes: 1}
-	lines := slices.Collect(bytes.Lines(raw))
+	lines := cutLines(raw)
 	if err := search.settle(ctx, lines, e); err != nil {
 		return err
 	}
