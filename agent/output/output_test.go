@@ -1,0 +1,454 @@
+package output
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/rpicluster/vitals/agent/config"
+)
+
+func TestMain(m *testing.M) {
+	if dir := os.Getenv("VITALS_TEST_APPEND"); dir != "" {
+		appendForEver(dir)
+		return
+	}
+	os.Exit(m.Run())
+}
+
+func settings(urls ...string) Config {
+	return Config{
+		Output: config.Output{
+			ID: "main", Name: "influxdb", URLs: urls, Database: "d", RetentionPolicy: "r", SkipDatabaseCreation: true,
+			Timeout: 300 * time.Millisecond, FlushInterval: 20 * time.Millisecond, BatchSize: 10, BufferLimit: 100,
+		},
+		MaxBytes: 64 << 20, Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+	}
+}
+
+// running is an output whose writer runs until stop.
+type running struct {
+	*Output
+	t    *testing.T
+	stop func() error
+}
+
+func run(t *testing.T, c Config) *running {
+	t.Helper()
+	o, err := Open(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- o.Run(ctx) }()
+	stopped := false
+	r := &running{Output: o, t: t}
+	r.stop = func() error {
+		if stopped {
+			return nil
+		}
+		stopped = true
+		cancel()
+		select {
+		case err := <-done:
+			return err
+		case <-time.After(30 * time.Second):
+			t.Error("Run does not return")
+			return nil
+		}
+	}
+	t.Cleanup(func() { _ = r.stop() })
+	return r
+}
+
+// give appends the lines from to to-1, one by one.
+func (r *running) give(from, to int) {
+	for i := from; i < to; i++ {
+		r.Append(r.t.Context(), []byte(numbered(i)+"\n"), 1)
+	}
+}
+
+func numbered(i int) string { return fmt.Sprintf("m,host=n1 n=%di %d", i, 1_700_000_000_000_000_000+i) }
+
+func numbers(from, to int) []string {
+	var all []string
+	for i := from; i < to; i++ {
+		all = append(all, numbered(i))
+	}
+	return all
+}
+
+func (r *running) until(what string, holds func() bool) {
+	r.t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !holds(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			r.t.Fatalf("in vain waited until %s; status %+v", what, r.Status())
+		}
+	}
+}
+
+// delivers waits until the server holds exactly want, in this order.
+func (r *running) delivers(db *influxd, want []string) {
+	r.t.Helper()
+	r.until("all is delivered", func() bool { return len(db.stored()) >= len(want) && r.Held() == 0 })
+	if diff := cmp.Diff(want, db.stored()); diff != "" {
+		r.t.Error(diff)
+	}
+}
+
+func TestLinesAreWritten(t *testing.T) {
+	db := newInfluxd(t)
+	c := settings(db.URL)
+	c.UserAgent, c.Username, c.Password, c.Headers = "vitals-agent/x", "u", "p", map[string]string{"X-A": "b"}
+	o := run(t, c)
+	o.give(0, 25)
+	o.delivers(db, numbers(0, 25))
+	w := db.writes[0]
+	user, password, _ := w.BasicAuth()
+	if got := w.URL.String(); got != "/write?db=d&rp=r" || user != "u" || password != "p" || w.UserAgent() != "vitals-agent/x" || w.Header.Get("X-A") != "b" {
+		t.Errorf("%s %v", got, w.Header)
+	}
+	if s := o.Status(); s.Written != 25 || s.State != StateOK || s.URL != db.URL || s.LastSuccess.IsZero() || s.Failures != 0 {
+		t.Errorf("%+v", s)
+	}
+}
+
+func TestVersion2(t *testing.T) {
+	db := newInfluxd(t)
+	c := settings(db.URL)
+	c.Name, c.Token, c.Organization, c.Bucket = "influxdb_v2", "t", "o", "b"
+	o := run(t, c)
+	o.give(0, 3)
+	o.delivers(db, numbers(0, 3))
+	w := db.writes[0]
+	if got := w.URL.String(); got != "/api/v2/write?bucket=b&org=o&precision=ns" || w.Header.Get("Authorization") != "Token t" {
+		t.Errorf("%s %v", got, w.Header)
+	}
+}
+
+func TestAFullBatchIsNotKeptWaiting(t *testing.T) {
+	db := newInfluxd(t)
+	c := settings(db.URL)
+	c.FlushInterval = time.Hour
+	o := run(t, c)
+	o.until("the first flush is over", func() bool { return true })
+	o.give(0, 15)
+	o.until("one batch is written", func() bool { return len(db.stored()) >= 10 })
+	if err := o.stop(); err != nil {
+		t.Error(err)
+	}
+	if diff := cmp.Diff(numbers(0, 15), db.stored()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// While the server fails, whichever way, nothing is lost, nothing is repeated
+// out of turn, and what memory held is on disk.
+func TestNothingIsLostWhileTheServerIsAway(t *testing.T) {
+	f := func(name string, answer func(http.ResponseWriter, []string) bool) {
+		t.Helper()
+		for _, disk := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, disk %v", name, disk), func(t *testing.T) {
+				t.Parallel()
+				db := newInfluxd(t)
+				c := settings(db.URL)
+				c.Directory, c.Disk = t.TempDir(), disk
+				o := run(t, c)
+				o.give(0, 12)
+				o.delivers(db, numbers(0, 12))
+				db.misbehave(answer)
+				o.give(12, 30)
+				o.until("it is failing and all is on disk", func() bool {
+					s := o.Status()
+					return s.State == StateFailing && s.MemoryLines == 0 && s.SpoolLines == 18
+				})
+				o.give(30, 300) // far more than memory may hold
+				o.until("it is on disk", func() bool { return o.Status().SpoolLines == 288 })
+				if s := o.Status(); s.Dropped != 0 || s.LastError == "" || s.Oldest.IsZero() {
+					t.Errorf("%+v", s)
+				}
+				db.misbehave(nil)
+				o.delivers(db, numbers(0, 300))
+				if s := o.Status(); s.State != StateOK || s.Written != 300 {
+					t.Errorf("%+v", s)
+				}
+			})
+		}
+	}
+	f("unavailable", status(http.StatusServiceUnavailable, "busy"))
+	f("broken", status(http.StatusInternalServerError, "engine: it broke"))
+	f("not allowed", status(http.StatusUnauthorized, "authorization failed"))
+	f("no database", status(http.StatusNotFound, `database not found: "d"`))
+	f("dropped connection", drop)
+	f("a proxy's page", func(w http.ResponseWriter, _ []string) bool {
+		w.Header().Set("Content-Type", "text/html")
+		io.WriteString(w, "<html>hello")
+		return false
+	})
+	f("silence", func(http.ResponseWriter, []string) bool { time.Sleep(400 * time.Millisecond); return false })
+}
+
+func TestARestartSendsWhatWaits(t *testing.T) {
+	for _, disk := range []bool{false, true} {
+		t.Run(fmt.Sprint("disk ", disk), func(t *testing.T) {
+			db := newInfluxd(t)
+			db.misbehave(status(http.StatusServiceUnavailable, "busy"))
+			c := settings(db.URL)
+			c.Directory, c.Disk = t.TempDir(), disk
+			o := run(t, c)
+			o.give(0, 33)
+			if err := o.stop(); err != nil {
+				t.Fatal(err)
+			}
+			db.misbehave(nil)
+			c.FlushInterval = time.Hour // it is sent at once, not at the first flush
+			o = run(t, c)
+			o.delivers(db, numbers(0, 33))
+			if err := o.stop(); err != nil {
+				t.Fatal(err)
+			}
+			o = run(t, c)
+			if held := o.Held(); held != 0 {
+				t.Errorf("%d lines wait again", held)
+			}
+		})
+	}
+}
+
+func TestStoppingBeforeAServerThatIsSilent(t *testing.T) {
+	db := newInfluxd(t)
+	db.misbehave(func(http.ResponseWriter, []string) bool { time.Sleep(time.Second); return false })
+	c := settings(db.URL)
+	c.Directory, c.FlushInterval = t.TempDir(), time.Hour
+	o := run(t, c)
+	o.give(0, 5)
+	if err := o.stop(); err != nil {
+		t.Fatal(err)
+	}
+	db.misbehave(nil)
+	o = run(t, c)
+	o.delivers(db, numbers(0, 5))
+}
+
+// appendForEver is the process that is killed: it says of every line that it
+// is safe.
+func appendForEver(dir string) {
+	c := settings("http://127.0.0.1:1")
+	c.Directory, c.Disk = dir, true
+	o, err := Open(c)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	go func() { _ = o.Run(context.Background()) }()
+	for i := 0; ; i++ {
+		o.Append(context.Background(), []byte(numbered(i)+"\n"), 1)
+		fmt.Println(i)
+	}
+}
+
+func TestKilledWithTheDiskStrategyNothingIsLost(t *testing.T) {
+	dir := t.TempDir()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), "VITALS_TEST_APPEND="+dir)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	last := -1
+	for s := bufio.NewScanner(out); s.Scan(); {
+		if _, err := fmt.Sscan(s.Text(), &last); err != nil {
+			t.Fatal(s.Text())
+		}
+		if last == 40 {
+			if err := cmd.Process.Kill(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	_ = cmd.Wait()
+	db := newInfluxd(t)
+	c := settings(db.URL)
+	c.Directory, c.Disk = dir, true
+	o := run(t, c)
+	o.until("all is sent", func() bool { return len(db.stored()) > last && o.Held() == 0 })
+	if diff := cmp.Diff(numbers(0, last+1), db.stored()[:last+1]); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestMemoryAloneDropsTheOldest(t *testing.T) {
+	notADirectory := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(notADirectory, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, directory := range []string{"", notADirectory} {
+		db := newInfluxd(t)
+		db.misbehave(status(http.StatusServiceUnavailable, "busy"))
+		c := settings(db.URL)
+		c.Directory = directory
+		o := run(t, c)
+		o.give(0, 250)
+		o.until("it is failing", func() bool { return o.Status().State == StateFailing })
+		s := o.Status()
+		if s.Dropped < 150 || s.Dropped > 170 || s.MemoryLines+s.Dropped != 250 || (directory != "") != (s.Buffer != "") {
+			t.Errorf("%+v", s)
+		}
+		db.misbehave(nil)
+		o.until("the rest is sent", func() bool { return o.Held() == 0 })
+		// The batch under way when the limit was reached stays; the newest do.
+		got := db.stored()
+		if diff := cmp.Diff(numbers(170, 250), got[len(got)-80:]); diff != "" {
+			t.Error(diff)
+		}
+		if s := o.Status(); s.Written+s.Dropped != 250 {
+			t.Errorf("%+v", s)
+		}
+	}
+}
+
+func TestWhatCannotBeKeptIsToldWhenStopping(t *testing.T) {
+	db := newInfluxd(t)
+	db.misbehave(status(http.StatusServiceUnavailable, "busy"))
+	o := run(t, settings(db.URL))
+	o.give(0, 7)
+	if err := o.stop(); err == nil || !strings.Contains(err.Error(), "output main: 7 lines were not sent") {
+		t.Error(err)
+	}
+}
+
+func TestRefusedLinesAreSetAside(t *testing.T) {
+	db := newInfluxd(t)
+	db.misbehave(func(w http.ResponseWriter, lines []string) bool {
+		for _, l := range lines {
+			if strings.Contains(l, "n=3i") {
+				return status(http.StatusBadRequest, fmt.Sprintf("unable to parse '%s': it is three", l))(w, lines)
+			}
+		}
+		w.WriteHeader(http.StatusNoContent)
+		return true
+	})
+	c := settings(db.URL)
+	c.Directory = t.TempDir()
+	o := run(t, c)
+	o.give(0, 10)
+	want := append(numbers(0, 3), numbers(4, 10)...)
+	o.delivers(db, want)
+	s := o.Status()
+	if s.Rejected != 1 || s.Written != 9 || s.State != StateOK {
+		t.Errorf("%+v", s)
+	}
+	kept, err := os.ReadFile(filepath.Join(c.Directory, "main", "rejected", "rejected.lp"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(kept), "it is three\n"+numbered(3)+"\n") || !strings.HasPrefix(string(kept), "# ") {
+		t.Errorf("%s", kept)
+	}
+}
+
+func TestRejectsAreBounded(t *testing.T) {
+	r := newRejects(t.TempDir())
+	text := []byte(strings.Repeat("x", maxRejectsBytes/3))
+	for range 10 {
+		if err := r.add(text, "a\nreason", time.Now()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	entries, err := os.ReadDir(r.directory)
+	if err != nil || len(entries) != 2 {
+		t.Fatal(entries, err)
+	}
+	for _, e := range entries {
+		if info, err := e.Info(); err != nil || info.Size() > maxRejectsBytes {
+			t.Error(e.Name(), info.Size(), err)
+		}
+	}
+}
+
+func TestAnotherServerIsTriedInTheSameWrite(t *testing.T) {
+	db := newInfluxd(t)
+	o := run(t, settings("http://127.0.0.1:1", db.URL))
+	o.give(0, 5)
+	o.delivers(db, numbers(0, 5))
+	if s := o.Status(); s.Failures != 0 || s.URL != db.URL {
+		t.Errorf("%+v", s)
+	}
+}
+
+func TestTheDatabaseIsCreatedOnce(t *testing.T) {
+	db := newInfluxd(t)
+	c := settings(db.URL)
+	c.SkipDatabaseCreation, c.Database = false, `a"b`
+	o := run(t, c)
+	o.give(0, 5)
+	o.delivers(db, numbers(0, 5))
+	o.give(5, 8)
+	o.delivers(db, numbers(0, 8))
+	if diff := cmp.Diff([]string{`CREATE DATABASE "a\"b"`}, db.queries); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestADatabaseThatCannotBeCreatedIsNoObstacle(t *testing.T) {
+	db := newInfluxd(t)
+	db.misbehave(func(w http.ResponseWriter, lines []string) bool {
+		if lines == nil {
+			return status(http.StatusForbidden, "not authorized")(w, nil)
+		}
+		w.WriteHeader(http.StatusNoContent)
+		return true
+	})
+	c := settings(db.URL)
+	c.SkipDatabaseCreation = false
+	o := run(t, c)
+	o.give(0, 5)
+	o.delivers(db, numbers(0, 5))
+	o.give(5, 8)
+	o.delivers(db, numbers(0, 8))
+	if len(db.queries) != 1 {
+		t.Error(db.queries)
+	}
+}
+
+func TestFiles(t *testing.T) {
+	dir := t.TempDir()
+	late := filepath.Join(dir, "not", "yet", "there.lp")
+	c := settings()
+	c.Name, c.Files = "file", []string{filepath.Join(dir, "a.lp"), late}
+	o := run(t, c)
+	o.give(0, 3)
+	o.until("it is failing", func() bool { return o.Status().State == StateFailing })
+	if err := os.MkdirAll(filepath.Dir(late), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	o.until("all is written", func() bool { return o.Held() == 0 })
+	got, err := os.ReadFile(late)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(strings.Join(numbers(0, 3), "\n")+"\n", string(got)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestOpenRefusesAnAddressThatIsNone(t *testing.T) {
+	if _, err := Open(settings("mailto:x")); err == nil {
+		t.Error("accepted")
+	}
+}
