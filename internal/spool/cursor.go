@@ -110,7 +110,7 @@ func (c *cursor) body(h *header, off int64, f *Frame) error {
 func (c *cursor) read(off, limit int64, after uint64, f *Frame) (header, error) {
 	h, err := c.header(off, limit)
 	if err == nil && f != nil && h.seq > after {
-		h.fill(f) // before the body's bytes take the window's place
+		h.fill(f)
 		err = c.body(&h, off, f)
 	}
 	if errors.Is(err, errShort) || errors.Is(err, errNotFrame) || errors.Is(err, errBody) {
@@ -159,8 +159,8 @@ func (c *cursor) walk(limit int64, f *Frame, visit func(h header, off int64) err
 			off += h.total()
 			continue
 		}
-		var d *damage
-		if !errors.As(err, &d) {
+		d, ok := errors.AsType[*damage](err)
+		if !ok {
 			d = c.skip(off, limit, err)
 		}
 		bad(d)

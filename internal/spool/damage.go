@@ -14,7 +14,7 @@ const maxDamagedBytes = 64 << 20
 // quarantine counts damage, once for all destinations, and puts its bytes
 // aside as far as they can be read.
 func (s *Spool) quarantine(g *segment, c *cursor, d *damage) {
-	if !s.countDamage(g, d) {
+	if !s.countDamage(g, d.from) {
 		return
 	}
 	name := fmt.Sprintf("%s-%d", strings.TrimSuffix(g.name(), segmentSuffix), d.from)
@@ -25,16 +25,16 @@ func (s *Spool) quarantine(g *segment, c *cursor, d *damage) {
 	}
 }
 
-func (s *Spool) countDamage(g *segment, d *damage) bool {
+func (s *Spool) countDamage(g *segment, from int64) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if g.damaged[d.from] {
+	if g.damaged[from] {
 		return false
 	}
 	if g.damaged == nil {
 		g.damaged = map[int64]bool{}
 	}
-	g.damaged[d.from] = true
+	g.damaged[from] = true
 	s.stats.DamagedFrames++
 	return true
 }

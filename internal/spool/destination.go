@@ -66,6 +66,12 @@ func (d *Destination) isOpen() bool {
 	return d.open
 }
 
+func (d *Destination) setOpen(open bool) {
+	d.spool.mu.Lock()
+	defer d.spool.mu.Unlock()
+	d.open = open
+}
+
 // Advance says that everything up to and including seq is passed: it will not
 // be read again. The progress is on disk 5 s later at most, and before a
 // segment is unlinked. Only what Next has returned can be passed.

@@ -218,7 +218,10 @@ func (s *Spool) hide(name, hidden string) (*Destination, error) {
 	if err := s.markSequence(); err != nil { // d's progress and links may be all that shows it
 		return nil, err
 	}
+	was := d.isOpen()
+	d.setOpen(false) // its readers shall not take a missing file for damage
 	if err := s.sys.Rename(s.path(d.directory()), hidden); err != nil {
+		d.setOpen(was)
 		return nil, err
 	}
 	s.leave(d)
@@ -230,7 +233,6 @@ func (s *Spool) leave(d *Destination) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.destinations, d.name)
-	d.open = false
 	for _, g := range slices.Clone(d.queue) {
 		s.release(g, d)
 	}

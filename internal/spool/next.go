@@ -112,14 +112,14 @@ func (d *Destination) move(p place) {
 func (d *Destination) readAt(v view, f *Frame) (bool, error) {
 	g := v.at.seg
 	if err := d.openSegment(v); errors.Is(err, fs.ErrNotExist) {
-		d.skipTo(v, v.limit, fmt.Errorf("somebody removed it: %w", err))
+		d.missing(v, err)
 		return false, nil
 	} else if err != nil {
 		return false, d.failed(err)
 	}
 	h, err := d.cursor.read(v.at.off, v.limit, v.after, f)
-	var bad *damage
-	if err != nil && !errors.As(err, &bad) {
+	bad, damaged := errors.AsType[*damage](err)
+	if err != nil && !damaged {
 		if d.failures++; d.failures < patience {
 			return false, d.failed(err)
 		}
@@ -128,7 +128,7 @@ func (d *Destination) readAt(v view, f *Frame) (bool, error) {
 	d.failures = 0
 	if bad != nil {
 		d.spool.quarantine(g, d.cursor, bad)
-		d.skipTo(v, bad.to, nil)
+		d.skipTo(v, bad.to)
 		return false, nil
 	}
 	return d.take(v, h), nil
@@ -191,19 +191,23 @@ func (d *Destination) take(v view, h header) bool {
 	return true
 }
 
-// skipTo moves over something that cannot be read.
-func (d *Destination) skipTo(v view, off int64, cause error) {
-	s := d.spool
-	if cause != nil {
-		s.countDamage(v.at.seg, &damage{from: v.at.off})
-		s.log.Error("a segment cannot be read", "destination", d.name,
-			"segment", v.at.seg.name(), "from", v.at.off, "error", cause)
+// missing moves over a segment that somebody removed, unless it was us.
+func (d *Destination) missing(v view, err error) {
+	if d.skipTo(v, v.limit) && d.spool.countDamage(v.at.seg, v.at.off) {
+		d.spool.log.Error("a segment is gone", "destination", d.name, "error", err)
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if d.moves == v.moves {
-		p := v.at
-		p.off = off
-		d.move(p)
+}
+
+// skipTo moves over something that cannot be read; false when somebody moved
+// the read position meanwhile, or ended it.
+func (d *Destination) skipTo(v view, off int64) bool {
+	d.spool.mu.Lock()
+	defer d.spool.mu.Unlock()
+	if d.moves != v.moves || !d.open {
+		return false
 	}
+	p := v.at
+	p.off = off
+	d.move(p)
+	return true
 }

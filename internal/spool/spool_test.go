@@ -24,17 +24,13 @@ func zipped(text string) []byte {
 }
 
 // unzipped returns what zcat would print.
-func unzipped(t testing.TB, b []byte) string {
-	t.Helper()
+func unzipped(b []byte) (string, error) {
 	r, err := gzip.NewReader(bytes.NewReader(b))
 	if err != nil {
-		t.Fatal(err)
+		return "", err
 	}
 	text, err := io.ReadAll(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(text)
+	return string(text), err
 }
 
 // frame returns the nth frame of a test: its body says which it is.
@@ -43,12 +39,24 @@ func frame(n int) *Frame {
 	return &Frame{Key: fmt.Sprintf("db/rp/%d", n%3), Lines: 1, RawBytes: int64(len(text)), Body: zipped(text)}
 }
 
-// numberOf returns n of what frame(n) made.
+// number returns n of what frame(n) made.
+func number(f *Frame) (n int, err error) {
+	text, err := unzipped(f.Body)
+	if err != nil {
+		return 0, err
+	}
+	var stamp int
+	if _, err := fmt.Sscanf(text, "m,n=%d v=1i %d\n", &n, &stamp); err != nil || n != stamp {
+		return 0, fmt.Errorf("frame %d holds %q: %w", f.Seq, text, err)
+	}
+	return n, nil
+}
+
 func numberOf(t testing.TB, f *Frame) int {
 	t.Helper()
-	var n, stamp int
-	if _, err := fmt.Sscanf(unzipped(t, f.Body), "m,n=%d v=1i %d\n", &n, &stamp); err != nil || n != stamp {
-		t.Fatalf("frame %d holds %q: %v", f.Seq, unzipped(t, f.Body), err)
+	n, err := number(f)
+	if err != nil {
+		t.Fatal(err)
 	}
 	return n
 }
