@@ -1,6 +1,7 @@
 package node
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/rpicluster/vitals/plugins"
@@ -18,3 +19,13 @@ func TestGolden(t *testing.T) {
 }
 
 func TestDocs(t *testing.T) { plugintest.Docs(t, Description()) }
+
+// TestThisMachine: what stands on every machine must be found on this one.
+func TestThisMachine(t *testing.T) {
+	got := plugintest.Configure(t, Description(), "").Gather()
+	for _, field := range []string{`hostname="` + plugintest.Host, `architecture="`, `kernel="`, "cores=", "ram_total="} {
+		if !strings.Contains(got, field) {
+			t.Errorf("%q lacks %s", got, field)
+		}
+	}
+}

@@ -3,6 +3,7 @@ package ram
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/rpicluster/vitals/plugins"
@@ -19,3 +20,10 @@ func TestGolden(t *testing.T) {
 }
 
 func TestDocs(t *testing.T) { plugintest.Docs(t, Description()) }
+
+func TestThisMachine(t *testing.T) {
+	got := plugintest.Configure(t, Description(), "collect_extended = true").Gather()
+	if strings.Count(got, "=") != 40 || strings.Contains(got, "mem total=0i") {
+		t.Errorf("%q", got)
+	}
+}

@@ -32,3 +32,23 @@ func withPageSize(t *testing.T, file string) plugins.Description {
 }
 
 func TestDocs(t *testing.T) { plugintest.Docs(t, Description()) }
+
+// TestThisMachine asks sysinfo(2), which must agree with /proc/meminfo.
+func TestThisMachine(t *testing.T) {
+	t.Setenv("HOST_PROC", "")
+	total, free, err := space(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("HOST_PROC", "/proc")
+	fileTotal, _, err := space(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if total != fileTotal || free > total {
+		t.Errorf("sysinfo says %d, %d free; meminfo %d", total, free, fileTotal)
+	}
+	if got := plugintest.Configure(t, Description(), "").Gather(); strings.Count(got, "\n") != 2 {
+		t.Errorf("%q", got)
+	}
+}
