@@ -1,0 +1,110 @@
+package main
+
+import (
+	"flag"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/rpicluster/vitals/internal/nodefile"
+)
+
+const help = `vitals-relay takes lines as InfluxDB takes them (port 8186), keeps them safely,
+forwards them to InfluxDB, and shows the nodes that wrote them.
+
+Usage:
+  vitals-relay [--config FILE]              run until SIGINT or SIGTERM
+  vitals-relay config check [--config FILE] say what is wrong with the node file
+  vitals-relay status [--json]              destinations, backlog, counters; exit code 1
+                                            if a required destination fails
+  vitals-relay nodes [--json]               every node and its vitals
+  vitals-relay destinations forget NAME     give up a destination that is no longer
+                                            configured, with what it has not got
+  vitals-relay version
+
+Flags:
+  --config FILE   the node file; else $VITALS_CONFIG, else /etc/vitals/node.toml.
+                  Without any, the relay keeps what it receives and shows the nodes
+  --log-level L   error, warn, info (default) or debug
+  --json          status and nodes as JSON
+
+Examples:
+  A relay that forwards to the InfluxDB beside it:
+
+    [relay]
+      listen = ":8186"
+
+    [[relay.destinations]]
+      name = "influxdb"
+      url = "http://127.0.0.1:8086"
+
+  Write a line and look at it:
+
+    curl -i 'http://127.0.0.1:8186/write?db=node_vitals' \
+      --data-binary 'temp,host=pi-1,sensor=cpu_thermal temp=48.3'
+    vitals-relay nodes
+
+  The page is at http://127.0.0.1:8186/, the nodes as JSON at /api/nodes.
+`
+
+// flags are the command line.
+type flags struct {
+	command  string // empty: run
+	argument string
+	config   string
+	logLevel string
+	json     bool
+}
+
+// commands are the words that may follow the program's name.
+var commands = []string{"status", "nodes", "destinations forget", "config check", "version", "help", "run"}
+
+// parseFlags reads the command line: a command of one or two words, its
+// argument, and flags anywhere.
+func parseFlags(args []string) (flags, error) {
+	var f flags
+	var showVersion bool
+	set := flag.NewFlagSet("vitals-relay", flag.ContinueOnError)
+	set.SetOutput(io.Discard)
+	set.StringVar(&f.config, "config", "", "")
+	set.StringVar(&f.logLevel, "log-level", "info", "")
+	set.BoolVar(&f.json, "json", false, "")
+	set.BoolVar(&showVersion, "version", false, "")
+	var words []string
+	for rest := args; ; {
+		if err := set.Parse(rest); err != nil {
+			return f, fmt.Errorf("%w; see vitals-relay --help", err)
+		}
+		if set.NArg() == 0 {
+			break
+		}
+		words, rest = append(words, set.Arg(0)), set.Args()[1:]
+	}
+	if showVersion {
+		words = []string{"version"}
+	}
+	return f, f.choose(words)
+}
+
+// choose finds the command that words begin with.
+func (f *flags) choose(words []string) error {
+	text := strings.Join(words, " ")
+	switch {
+	case text == "" || text == "run":
+		return nil
+	case slices.Contains(commands, text) && text != "destinations forget":
+		f.command = text
+		return nil
+	case len(words) == 3 && words[0] == "destinations" && words[1] == "forget":
+		f.command, f.argument = "destinations forget", words[2]
+		return nil
+	case words[0] == "destinations":
+		return fmt.Errorf("write: vitals-relay destinations forget NAME; the names are in vitals-relay status")
+	}
+	message := fmt.Sprintf("there is no command %q", text)
+	if near := nodefile.Nearest(text, commands); near != "" {
+		message += fmt.Sprintf("; did you mean %q?", near)
+	}
+	return fmt.Errorf("%s; see vitals-relay --help", message)
+}

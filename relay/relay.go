@@ -1,0 +1,280 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/rpicluster/vitals/internal/influx"
+	"github.com/rpicluster/vitals/internal/spool"
+	"github.com/rpicluster/vitals/relay/config"
+	"github.com/rpicluster/vitals/relay/deliver"
+	"github.com/rpicluster/vitals/relay/fleet"
+	"github.com/rpicluster/vitals/relay/influxql"
+	"github.com/rpicluster/vitals/relay/ingest"
+	"github.com/rpicluster/vitals/relay/provision"
+	"github.com/rpicluster/vitals/relay/queue"
+	"github.com/rpicluster/vitals/relay/web"
+)
+
+// relay is the program's parts.
+//
+//	HTTP ─► ingest ─► queue ─► deliver (one each) ─► InfluxDB
+//	  │        └─────► fleet          └─ provision ─►
+//	  └──► web ◄────────┘
+type relay struct {
+	config    *config.Config
+	log       *slog.Logger
+	started   time.Time
+	queue     queue.Queue
+	databases *provision.Databases
+	fleet     *fleet.View
+	door      *ingest.Handler
+
+	destinations []*destination
+	work         sync.WaitGroup // what runs besides serving requests
+}
+
+// destination is a server and all that works for it.
+type destination struct {
+	*deliver.Destination
+	name        string
+	client      *influx.Client
+	provisioner *provision.Provisioner // nil for 2.x
+}
+
+// open opens the queue and builds every part; nothing works yet.
+func open(c *config.Config, log *slog.Logger) (*relay, error) {
+	r := &relay{config: c, log: log, started: time.Now()}
+	if err := os.MkdirAll(c.DataDirectory, 0o750); err != nil {
+		return nil, fmt.Errorf("make the data directory: %w; set data_directory below [relay] to one that can be written", err)
+	}
+	var err error
+	if r.databases, err = provision.OpenDatabases(filepath.Join(c.DataDirectory, "databases.json"), r.ownDatabase(), log); err != nil {
+		return nil, err
+	}
+	if r.queue, err = queue.OpenFiles(r.spool()); err != nil {
+		return nil, fmt.Errorf("open the queue in %s: %w", c.DataDirectory, err)
+	}
+	r.fleet = fleet.New(fleet.Config{
+		LateAfter: c.Fleet.LateAfter.Std(), DownAfter: c.Fleet.DownAfter.Std(), MaxNodes: c.Fleet.MaxNodes, Logger: log,
+	})
+	if err := r.build(); err != nil {
+		r.queue.Close()
+		return nil, err
+	}
+	return r, nil
+}
+
+// build makes the destinations and the door.
+func (r *relay) build() error {
+	for _, c := range r.config.Destinations {
+		d, err := r.newDestination(c)
+		if err != nil {
+			return fmt.Errorf("destination %q: %w", c.Name, err)
+		}
+		r.destinations = append(r.destinations, d)
+	}
+	pages, err := web.New(web.Config{Nodes: r.fleet.Nodes, Status: r.status, Logger: r.log})
+	if err != nil {
+		return err
+	}
+	r.door = ingest.New(ingest.Config{
+		Queue: r.queue, Databases: r.databases, Fleet: r.fleet, Next: pages, Logger: r.log,
+		MaxBody: r.config.MaxBody, MaxCompressedBody: r.config.MaxCompressedBody, MaxInFlight: r.config.MaxInFlight,
+	})
+	return nil
+}
+
+func (r *relay) spool() spool.Config {
+	q := r.config.Queue
+	return spool.Config{
+		Directory: filepath.Join(r.config.DataDirectory, "queue"),
+		MaxBytes:  int64(q.MaxBytes), DropOldest: q.WhenFull == "drop_oldest", MinFreeBytes: int64(q.MinFreeBytes),
+		CommitDelay: q.CommitDelay.Std(), KeptBytes: int64(q.KeptBytes), KeptAge: q.KeptAge.Std(), Logger: r.log,
+	}
+}
+
+// policy is the retention policy that the relay provisions.
+func (r *relay) policy() influxql.Policy {
+	p := r.config.Provision
+	return influxql.Policy{Name: p.RetentionPolicy, Duration: p.Duration.Std(), Replication: p.Replication, Default: p.Default}
+}
+
+// ownDatabase is what the relay provisions by itself.
+func (r *relay) ownDatabase() influxql.Statement {
+	p := r.config.Provision
+	if !p.Enabled {
+		return influxql.Statement{}
+	}
+	return influxql.Statement{Kind: influxql.CreateDatabase, Database: p.Prefix + p.Database, Policy: r.policy()}
+}
+
+func (r *relay) newDestination(c config.Destination) (*destination, error) {
+	client, err := influx.NewClient(influx.Config{
+		URLs: []string{c.URL}, Version: c.Version, Timeout: c.Timeout.Std(),
+		Database: c.Database, RetentionPolicy: c.RetentionPolicy, Username: c.Username, Password: c.Password,
+		Organization: c.Organization, Bucket: c.Bucket, Token: c.Token,
+		UserAgent: "vitals-relay/" + version + " " + runtime.Version(),
+		TLS:       &tls.Config{InsecureSkipVerify: c.SkipVerify, MinVersion: tls.VersionTLS12},
+	})
+	if err != nil {
+		return nil, err
+	}
+	reader, err := r.queue.Reader(c.Name)
+	if err != nil {
+		return nil, err
+	}
+	d := &destination{name: c.Name, client: client}
+	sender := &influx.Sender{Client: client, Rejected: r.rejected(d), Logger: r.log}
+	if c.Version == 1 {
+		d.provisioner = r.newProvisioner(c, client)
+		if r.config.Provision.Enabled {
+			sender.CreateDatabase = func(ctx context.Context, name string) error {
+				if c.Database != "" {
+					name = c.Database
+				}
+				return d.provisioner.Ensure(ctx, name)
+			}
+		}
+	}
+	d.Destination = deliver.New(deliver.Config{
+		Name: c.Name, URL: client.URL(), Required: c.Required, Reader: reader, Sender: sender, Logger: r.log,
+	})
+	return d, nil
+}
+
+func (r *relay) newProvisioner(c config.Destination, client *influx.Client) *provision.Provisioner {
+	own := r.ownDatabase()
+	if c.Database != "" {
+		own.Database = c.Database
+	}
+	policy := r.policy()
+	if c.RetentionPolicy != "" {
+		policy.Name = c.RetentionPolicy
+	}
+	return provision.New(provision.Config{
+		Destination: c.Name, Server: client, Enabled: r.config.Provision.Enabled, Database: own.Database, Policy: policy,
+		Redirected: c.Database != "", Databases: r.databases, Logger: r.log,
+	})
+}
+
+// rejected sets lines aside and says so.
+func (r *relay) rejected(d *destination) func(influx.Target, []byte, string) error {
+	files := deliver.NewRejected(filepath.Join(r.config.DataDirectory, "rejected", d.name), time.Now)
+	return func(t influx.Target, lines []byte, reason string) error {
+		n := countLines(lines)
+		if err := files.Add(t, lines, reason); err != nil {
+			return err
+		}
+		d.CountRejected(n)
+		r.log.Warn("a destination refuses lines for good; they are set aside", "destination", d.name, "lines", n, "reason", reason)
+		return nil
+	}
+}
+
+// start lets everything work but the door. What it starts ends with ctx.
+func (r *relay) start(ctx context.Context) {
+	r.work.Go(func() {
+		r.fleet.Run(ctx, func(ctx context.Context, fn func([]byte, int, time.Time) error) error {
+			return r.queue.Kept(ctx, func(b *queue.Batch) error { return fn(b.Body, b.Lines, b.Received) })
+		})
+	})
+	for _, d := range r.destinations {
+		r.work.Go(func() { d.Run(ctx) })
+		if d.provisioner != nil {
+			r.work.Go(func() { d.provisioner.Run(ctx) })
+		}
+	}
+}
+
+// close closes the queue after everything that reads it has ended.
+func (r *relay) close() error {
+	r.work.Wait()
+	for _, d := range r.destinations {
+		d.client.Close()
+	}
+	return r.queue.Close()
+}
+
+// status is how the relay is doing.
+func (r *relay) status() web.Status {
+	s := web.Status{
+		Version: version, Started: r.started, UptimeSeconds: time.Since(r.started).Seconds(),
+		Listen: r.config.Listen, DataDirectory: r.config.DataDirectory, Alarms: r.alarms(),
+		Destinations: []deliver.Status{}, Nodes: fleet.Count(r.fleet.Nodes()), Fleet: r.fleet.Stats(),
+		Ingest: r.door.Stats(), Queue: r.queue.Stats(),
+	}
+	for _, d := range r.destinations {
+		s.Destinations = append(s.Destinations, d.Status())
+	}
+	return s
+}
+
+// alarms are what somebody should look at.
+func (r *relay) alarms() []string {
+	alarms := []string{}
+	names, err := r.queue.Destinations()
+	if err != nil {
+		alarms = append(alarms, fmt.Sprintf("the destinations on disk cannot be listed: %v", err))
+	}
+	for _, name := range names {
+		if !slices.ContainsFunc(r.destinations, func(d *destination) bool { return d.name == name }) {
+			alarms = append(alarms, fmt.Sprintf("lines are kept for the destination %q, which is not configured: configure it again, or run vitals-relay destinations forget %s", name, name))
+		}
+	}
+	for _, d := range r.destinations {
+		if s := d.Status(); s.State == deliver.Held {
+			alarms = append(alarms, fmt.Sprintf("%s refuses writes until somebody acts: %s", d.name, s.Error))
+		}
+		if d.provisioner != nil && d.provisioner.Trouble() != "" && d.Status().State == deliver.Delivering {
+			alarms = append(alarms, fmt.Sprintf("%s: %s", d.name, d.provisioner.Trouble()))
+		}
+	}
+	q := r.queue.Stats()
+	if q.DroppedLines > 0 {
+		alarms = append(alarms, fmt.Sprintf("%d lines were dropped because the queue was full", q.DroppedLines))
+	}
+	if low := int64(r.config.Queue.MinFreeBytes); q.FreeBytes >= 0 && q.FreeBytes < low {
+		alarms = append(alarms, fmt.Sprintf("writes are refused: the disk of %s has %d MB left, less than min_free_bytes (%d MB)", r.config.DataDirectory, q.FreeBytes>>20, low>>20))
+	}
+	return alarms
+}
+
+// forget gives up a destination that is no longer configured.
+func (r *relay) forget(name string) error {
+	if slices.ContainsFunc(r.destinations, func(d *destination) bool { return d.name == name }) {
+		return fmt.Errorf("the destination %q is configured; remove it from the node file and restart the relay first", name)
+	}
+	names, err := r.queue.Destinations()
+	if err != nil {
+		return err
+	}
+	if !slices.Contains(names, name) {
+		return fmt.Errorf("there is no destination %q on disk; those that are not configured: %q", name, r.unconfigured(names))
+	}
+	r.log.Warn("a destination is forgotten", "destination", name)
+	return r.queue.Forget(name)
+}
+
+func (r *relay) unconfigured(names []string) []string {
+	return slices.DeleteFunc(names, func(name string) bool {
+		return slices.ContainsFunc(r.destinations, func(d *destination) bool { return d.name == name })
+	})
+}
+
+func newLogger(w io.Writer, level string) (*slog.Logger, error) {
+	var l slog.Level
+	if err := l.UnmarshalText([]byte(level)); err != nil {
+		return nil, fmt.Errorf("--log-level %q: must be error, warn, info or debug", level)
+	}
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: l})), nil
+}

@@ -1,0 +1,169 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/rpicluster/vitals/internal/control"
+	"github.com/rpicluster/vitals/relay/config"
+)
+
+const (
+	// stopRequests is how long requests may take to come to their end when
+	// the relay stops.
+	stopRequests = 5 * time.Second
+	maxHeader    = 16 << 10
+)
+
+// serve runs the relay until ctx ends.
+func serve(ctx context.Context, f flags, stderr io.Writer) (err error) {
+	log, err := newLogger(stderr, f.logLevel)
+	if err != nil {
+		return err
+	}
+	c, err := config.Load(config.Find(f.config))
+	if err != nil {
+		return err
+	}
+	for _, w := range c.Warnings {
+		log.Warn(w)
+	}
+	// Listen before anything is opened: two relays must not share a disk.
+	listener, err := net.Listen("tcp", c.Listen)
+	if err != nil {
+		return fmt.Errorf("listen: %w; set listen below [relay] to a free address", err)
+	}
+	defer listener.Close()
+	r, err := open(c, log)
+	if err != nil {
+		return err
+	}
+	socket, err := control.Listen("relay")
+	if err != nil {
+		return errors.Join(err, r.close())
+	}
+	return r.run(ctx, listener, socket)
+}
+
+// run serves both listeners until ctx ends or one of them fails, then stops in
+// the opposite order of the lines' way: the door first, so that nothing comes
+// in that nobody keeps; then delivery; the queue last.
+func (r *relay) run(ctx context.Context, listener, socket net.Listener) error {
+	work, stopWork := context.WithCancel(context.Background())
+	defer stopWork()
+	r.start(work)
+	door := r.server(r.door)
+	side := r.server(r.control())
+	failed := make(chan error, 2)
+	go func() { failed <- door.Serve(listener) }()
+	go func() { failed <- side.Serve(socket) }()
+	r.announce(listener.Addr().String())
+
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+		err = fmt.Errorf("serve: %w", err)
+	}
+	r.log.Info("vitals-relay stops")
+	limit, cancel := context.WithTimeout(context.Background(), stopRequests)
+	defer cancel()
+	if door.Shutdown(limit) != nil {
+		door.Close() // those were not answered, so they are not ours to keep
+	}
+	side.Close()
+	stopWork()
+	return errors.Join(err, r.close())
+}
+
+func (r *relay) announce(address string) {
+	attrs := []any{"version", version, "address", "http://" + address, "data_directory", r.config.DataDirectory, "destinations", len(r.destinations)}
+	if r.config.Path != "" {
+		attrs = append(attrs, "config", r.config.Path)
+	}
+	r.log.Info("vitals-relay runs", attrs...)
+	if len(r.destinations) == 0 {
+		r.log.Info("no destination is configured: lines are kept and the nodes shown", "kept_bytes", int64(r.config.Queue.KeptBytes), "kept_age", r.config.Queue.KeptAge.String())
+	}
+	for _, alarm := range r.alarms() {
+		r.log.Warn(alarm)
+	}
+}
+
+func (r *relay) server(h http.Handler) *http.Server {
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       30 * time.Second, // extended while a large body keeps coming
+		WriteTimeout:      60 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    maxHeader,
+		ErrorLog:          slog.NewLogLogger(r.log.Handler(), slog.LevelDebug),
+	}
+}
+
+// control is what the subcommands talk to.
+func (r *relay) control() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, r.status()) })
+	mux.HandleFunc("GET /nodes", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, r.fleet.Nodes()) })
+	mux.HandleFunc("POST /destinations/forget", func(w http.ResponseWriter, req *http.Request) {
+		var in forgetRequest
+		err := json.NewDecoder(io.LimitReader(req.Body, 4096)).Decode(&in)
+		if err == nil {
+			err = r.forget(in.Name)
+		}
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusConflict)
+			return
+		}
+		w.WriteHeader(http.StatusNoContent)
+	})
+	return mux
+}
+
+// forgetRequest names the destination to forget.
+type forgetRequest struct {
+	Name string `json:"name"`
+}
+
+func writeJSON(w http.ResponseWriter, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	if err := json.NewEncoder(w).Encode(v); err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+	}
+}
+
+// checkConfig says whether the node file is sound, and starts nothing.
+func checkConfig(f flags, stdout io.Writer) error {
+	path := config.Find(f.config)
+	c, err := config.Load(path)
+	if err != nil {
+		return err
+	}
+	for _, w := range c.Warnings {
+		fmt.Fprintln(stdout, "warning:", w)
+	}
+	if path == "" {
+		path = "no node file; the defaults"
+	}
+	_, err = fmt.Fprintf(stdout, "%s: sound; listens on %s, %d destinations\n", path, c.Listen, len(c.Destinations))
+	return err
+}
+
+// countLines counts the newlines, one more if the last line has none.
+func countLines(lines []byte) int {
+	n := bytes.Count(lines, []byte("\n"))
+	if len(lines) > 0 && lines[len(lines)-1] != '\n' {
+		n++
+	}
+	return n
+}

@@ -1,0 +1,150 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+	"unicode"
+
+	"github.com/rpicluster/vitals/internal/control"
+	"github.com/rpicluster/vitals/relay/deliver"
+	"github.com/rpicluster/vitals/relay/fleet"
+	"github.com/rpicluster/vitals/relay/web"
+)
+
+// ask is how long a subcommand waits for the running relay.
+const ask = 10 * time.Second
+
+// showStatus prints how the relay is doing; the error is errQuiet if a
+// required destination fails.
+func showStatus(ctx context.Context, stdout io.Writer, asJSON bool) error {
+	ctx, cancel := context.WithTimeout(ctx, ask)
+	defer cancel()
+	var s web.Status
+	if err := control.Get(ctx, "relay", "/status", &s); err != nil {
+		return err
+	}
+	if asJSON {
+		if err := indent(stdout, s); err != nil {
+			return err
+		}
+	} else {
+		printStatus(stdout, &s)
+	}
+	for _, d := range s.Destinations {
+		if d.Required && d.State != deliver.Delivering {
+			return errQuiet
+		}
+	}
+	return nil
+}
+
+func indent(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
+}
+
+func printStatus(w io.Writer, s *web.Status) {
+	up := time.Duration(s.UptimeSeconds * float64(time.Second)).Round(time.Second)
+	fmt.Fprintf(w, "vitals-relay %s, listening on %s, up %s\n", s.Version, s.Listen, up)
+	fmt.Fprintf(w, "nodes      %d up, %d late, %d down\n", s.Nodes.Up, s.Nodes.Late, s.Nodes.Down)
+	fmt.Fprintf(w, "accepted   %d lines in %d writes; %d bad lines, %d writes told to retry\n", s.Ingest.Lines, s.Ingest.Requests, s.Ingest.BadLines, s.Ingest.Refused)
+	fmt.Fprintf(w, "queue      %s on disk, %s of it kept for later destinations; %s free (%s)\n", size(s.Queue.Bytes), size(s.Queue.KeptBytes), size(s.Queue.FreeBytes), s.DataDirectory)
+	if len(s.Destinations) == 0 {
+		fmt.Fprintln(w, "no destination is configured: lines are kept here")
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for i, d := range s.Destinations {
+		if i == 0 {
+			fmt.Fprintln(t, "\nDESTINATION\tSTATE\tWAITING\tOLDEST\tDELIVERED\tREJECTED\tURL")
+		}
+		oldest := "-"
+		if !d.Backlog.Oldest.IsZero() {
+			oldest = time.Since(d.Backlog.Oldest).Round(time.Second).String()
+		}
+		fmt.Fprintf(t, "%s\t%s\t%d lines\t%s\t%d\t%d\t%s\n", d.Name, d.State, d.Backlog.Lines, oldest, d.Lines, d.RejectedLines, d.URL)
+	}
+	t.Flush()
+	for _, d := range s.Destinations {
+		if d.Error != "" {
+			fmt.Fprintf(w, "%s has failed for %s: %s\n", d.Name, time.Since(d.Since).Round(time.Second), printable(d.Error))
+		}
+	}
+	for _, a := range s.Alarms {
+		fmt.Fprintln(w, "ALARM:", printable(a))
+	}
+}
+
+// size is bytes as people read them.
+func size(n int64) string {
+	switch {
+	case n < 0:
+		return "unknown"
+	case n < 10<<10:
+		return fmt.Sprintf("%d B", n)
+	case n < 10<<20:
+		return fmt.Sprintf("%d KB", n>>10)
+	case n < 10<<30:
+		return fmt.Sprintf("%d MB", n>>20)
+	}
+	return fmt.Sprintf("%d GB", n>>30)
+}
+
+// showNodes prints every node.
+func showNodes(ctx context.Context, stdout io.Writer, asJSON bool) error {
+	ctx, cancel := context.WithTimeout(ctx, ask)
+	defer cancel()
+	var nodes []fleet.Node
+	if err := control.Get(ctx, "relay", "/nodes", &nodes); err != nil {
+		return err
+	}
+	if asJSON {
+		return indent(stdout, nodes)
+	}
+	if len(nodes) == 0 {
+		_, err := fmt.Fprintln(stdout, "no node has written yet")
+		return err
+	}
+	t := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "NODE\tSTATE\tSEEN\tCPU\tMHZ\tRAM\tSWAP\tTEMP\tADDRESS")
+	for _, n := range nodes {
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", printable(n.Name), n.State,
+			time.Duration(n.SecondsSinceSeen*float64(time.Second)).Round(time.Second),
+			figure("%.0f%%", n.CPUPercent), figure("%.0f", n.CPUMHz), figure("%.0f%%", n.RAMPercent),
+			figure("%.0f%%", n.SwapPercent), figure("%.1f°C", n.TemperatureCelsius), n.Address)
+	}
+	return t.Flush()
+}
+
+func figure(format string, v *float64) string {
+	if v == nil {
+		return "-"
+	}
+	return fmt.Sprintf(format, *v)
+}
+
+// printable keeps what nodes call themselves from steering the terminal.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return '\ufffd'
+		}
+		return r
+	}, s)
+}
+
+// forgetDestination asks the running relay to forget a destination.
+func forgetDestination(ctx context.Context, stdout io.Writer, name string) error {
+	ctx, cancel := context.WithTimeout(ctx, ask)
+	defer cancel()
+	if err := control.Post(ctx, "relay", "/destinations/forget", forgetRequest{name}, nil); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(stdout, "%s is forgotten\n", name)
+	return err
+}

@@ -1,0 +1,185 @@
+// Package web is what people and programs see of the relay: a page with every
+// node, and the same as JSON. Everything is embedded; the page asks no other
+// host for anything.
+package web
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"encoding/json"
+	"html/template"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/rpicluster/vitals/relay/deliver"
+	"github.com/rpicluster/vitals/relay/fleet"
+	"github.com/rpicluster/vitals/relay/ingest"
+	"github.com/rpicluster/vitals/relay/queue"
+)
+
+//go:embed assets
+var embedded embed.FS
+
+// policy lets the page load what this server serves and nothing else; there is
+// no inline script or style that a node's name could become.
+const policy = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; " +
+	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+
+// Status is how the relay is doing: what /api/status answers.
+type Status struct {
+	Version       string           `json:"version"`
+	Started       time.Time        `json:"started"`
+	UptimeSeconds float64          `json:"uptime_seconds"`
+	Listen        string           `json:"listen"`
+	DataDirectory string           `json:"data_directory"`
+	Alarms        []string         `json:"alarms"`
+	Destinations  []deliver.Status `json:"destinations"`
+	Nodes         fleet.Counts     `json:"nodes"`
+	Fleet         fleet.Stats      `json:"fleet"`
+	Ingest        ingest.Stats     `json:"ingest"`
+	Queue         queue.Stats      `json:"queue"`
+}
+
+// Config is what the pages show.
+type Config struct {
+	Nodes  func() []fleet.Node
+	Status func() Status
+	Now    func() time.Time // default time.Now
+	Logger *slog.Logger
+}
+
+// Handler serves the page and the API.
+type Handler struct {
+	config Config
+	mux    *http.ServeMux
+	pages  *template.Template
+	static map[string]asset
+
+	mu       sync.Mutex
+	fragment []byte // shared by all who watch
+	rendered time.Time
+}
+
+type asset struct {
+	body        []byte
+	contentType string
+	version     string
+}
+
+// contentTypes are named here: what a system knows of them differs.
+var contentTypes = map[string]string{
+	"style.css": "text/css; charset=utf-8", "app.js": "text/javascript; charset=utf-8", "icon.svg": "image/svg+xml",
+}
+
+// New makes the handler.
+func New(config Config) (*Handler, error) {
+	if config.Now == nil {
+		config.Now = time.Now
+	}
+	h := &Handler{config: config, mux: http.NewServeMux(), static: map[string]asset{}}
+	for name, contentType := range contentTypes {
+		body, err := fs.ReadFile(embedded, "assets/"+name)
+		if err != nil {
+			return nil, err
+		}
+		sum := sha256.Sum256(body)
+		h.static[name] = asset{body, contentType, hex.EncodeToString(sum[:6])}
+	}
+	pages, err := template.New("").Funcs(template.FuncMap{"asset": h.assetURL}).ParseFS(embedded, "assets/*.html")
+	if err != nil {
+		return nil, err
+	}
+	h.pages = pages
+	h.mux.HandleFunc("GET /{$}", h.servePage)
+	h.mux.HandleFunc("GET /fragment", h.serveFragment)
+	h.mux.HandleFunc("GET /assets/{name}", h.serveAsset)
+	h.mux.HandleFunc("GET /api/nodes", func(w http.ResponseWriter, r *http.Request) { h.serveJSON(w, h.config.Nodes()) })
+	h.mux.HandleFunc("GET /api/status", func(w http.ResponseWriter, r *http.Request) { h.serveJSON(w, h.config.Status()) })
+	return h, nil
+}
+
+// ServeHTTP serves the page, its parts and the API.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	header := w.Header()
+	header.Set("Content-Security-Policy", policy)
+	header.Set("X-Content-Type-Options", "nosniff")
+	header.Set("Referrer-Policy", "no-referrer")
+	h.mux.ServeHTTP(w, r)
+}
+
+func (h *Handler) assetURL(name string) string {
+	return "/assets/" + name + "?v=" + h.static[name].version
+}
+
+func (h *Handler) serveAsset(w http.ResponseWriter, r *http.Request) {
+	a, ok := h.static[r.PathValue("name")]
+	if !ok {
+		http.NotFound(w, r)
+		return
+	}
+	w.Header().Set("Content-Type", a.contentType)
+	w.Header().Set("Cache-Control", "public, max-age=31536000, immutable")
+	w.Write(a.body)
+}
+
+func (h *Handler) serveJSON(w http.ResponseWriter, v any) {
+	body, err := json.Marshal(v)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	answer(w, "application/json", append(body, '\n'))
+}
+
+func (h *Handler) servePage(w http.ResponseWriter, r *http.Request) {
+	p := h.page()
+	p.Setup = setup(r.Host, p.Status.Listen)
+	h.render(w, "page.html", p)
+}
+
+// serveFragment is the part of the page that changes. However many watch, it
+// is made once a second.
+func (h *Handler) serveFragment(w http.ResponseWriter, r *http.Request) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if now := h.config.Now(); now.Sub(h.rendered) >= time.Second || now.Before(h.rendered) {
+		var b bytes.Buffer
+		if err := h.pages.ExecuteTemplate(&b, "live.html", h.page()); err != nil {
+			h.fail(w, err)
+			return
+		}
+		h.fragment, h.rendered = b.Bytes(), now
+	}
+	answer(w, "text/html; charset=utf-8", h.fragment)
+}
+
+func (h *Handler) render(w http.ResponseWriter, name string, data any) {
+	var b bytes.Buffer
+	if err := h.pages.ExecuteTemplate(&b, name, data); err != nil {
+		h.fail(w, err)
+		return
+	}
+	answer(w, "text/html; charset=utf-8", b.Bytes())
+}
+
+func (h *Handler) fail(w http.ResponseWriter, err error) {
+	if h.config.Logger != nil {
+		h.config.Logger.Error("the page cannot be made", "error", err)
+	}
+	http.Error(w, "the page cannot be made; the log says why", http.StatusInternalServerError)
+}
+
+// answer sends what must not be kept: it is old in a second.
+func answer(w http.ResponseWriter, contentType string, body []byte) {
+	header := w.Header()
+	header.Set("Content-Type", contentType)
+	header.Set("Cache-Control", "no-store")
+	header.Set("Content-Length", strconv.Itoa(len(body)))
+	w.Write(body)
+}
