@@ -138,7 +138,7 @@ func TestKilledUnderLoad(t *testing.T) {
 		runs = 10
 	}
 	for run := range runs {
-		runAndKill(t, dir, b, run*10_000_000, 1+r.IntN(300))
+		runAndKill(t, dir, b, run*10_000_000, 1+r.IntN(150))
 	}
 	t.Logf("%d kills, %d frames acknowledged, %d given to a", runs, len(b.acked), len(b.given))
 

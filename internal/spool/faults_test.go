@@ -218,7 +218,7 @@ func testUnreadableSector(t *testing.T, hiccups int) {
 	k := &faulty{}
 	s := mustOpenOn(t, cfg, k)
 	d := mustDestination(t, s, "a")
-	mustAppend(t, s, 0, 600)
+	mustAppendAtOnce(t, s, 0, 600)
 	d.reading.Lock()
 	left := hiccups
 	k.readAt = func(f *os.File, b []byte, off int64) (int, error) {

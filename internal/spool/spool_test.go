@@ -106,6 +106,18 @@ func mustAppend(t testing.TB, s *Spool, from, to int) {
 	}
 }
 
+// mustAppendAtOnce appends frames from to to-1 in one commit.
+func mustAppendAtOnce(t testing.TB, s *Spool, from, to int) {
+	t.Helper()
+	var frames []*Frame
+	for n := from; n < to; n++ {
+		frames = append(frames, frame(n))
+	}
+	if err := s.Append(context.Background(), frames...); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // rest reads everything there is and returns the frames' numbers; it fails
 // where sequence numbers do not rise.
 func rest(t testing.TB, d *Destination) (numbers []int, last uint64) {
