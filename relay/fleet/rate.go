@@ -36,22 +36,18 @@ func (r *rate) roll(slot int64) {
 	r.last = max(r.last, slot)
 }
 
-// perMinute is the rate over the complete slots of the last minute.
+// perMinute is the rate over the last minute, or since the first count if that
+// is less long ago.
 func (r *rate) perMinute(now time.Time) float64 {
 	slot := slotOf(now)
 	if r.first == 0 || slot-r.last >= slots {
 		return 0
 	}
 	oldest := max(slot-slots+1, r.first)
-	sum, complete := int64(0), int64(0)
-	for s := oldest; s < slot; s++ {
-		complete++
-		if s <= r.last && r.last-s < slots {
-			sum += r.counts[s%slots]
-		}
+	sum := int64(0)
+	for s := max(oldest, r.last-slots+1); s <= r.last; s++ {
+		sum += r.counts[s%slots]
 	}
-	if complete == 0 {
-		return 0
-	}
-	return float64(sum) / (float64(complete) * slotLength.Minutes())
+	span := now.Sub(time.Unix(0, oldest*int64(slotLength)))
+	return float64(sum) / max(span, slotLength).Minutes()
 }

@@ -46,14 +46,14 @@ func (l limits) late(interval time.Duration) time.Duration {
 	if l.lateAfter > 0 {
 		return l.lateAfter
 	}
-	return 2*interval + 3*time.Second
+	return 2*interval + 5*time.Second
 }
 
 func (l limits) down(interval time.Duration) time.Duration {
 	if l.downAfter > 0 {
 		return l.downAfter
 	}
-	return max(5*interval+10*time.Second, l.late(interval))
+	return max(5*interval+15*time.Second, l.late(interval))
 }
 
 // state judges a node that was last seen at seen. One that was silent while

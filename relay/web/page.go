@@ -39,7 +39,8 @@ type card struct {
 	Title                    string // all facts
 	Search                   string // what the filter looks in
 	Meters                   []meter
-	Spark                    string // points of the CPU's history, in a box of 100 × 24
+	Spark, Area              string // the CPU's history in a box of 100 × 24, and what is below it
+	SparkLevel               string
 	Foot                     []string
 }
 
@@ -64,7 +65,7 @@ func (h *Handler) page() page {
 	}
 	rank := map[fleet.State]int{fleet.Down: 0, fleet.Late: 1, fleet.Up: 2}
 	slices.SortStableFunc(nodes, func(a, b fleet.Node) int {
-		return cmp.Or(cmp.Compare(rank[a.State], rank[b.State]), strings.Compare(a.Name, b.Name))
+		return cmp.Or(cmp.Compare(rank[a.State], rank[b.State]), natural(a.Name, b.Name))
 	})
 	for i := range nodes {
 		p.Cards = append(p.Cards, newCard(&nodes[i]))
@@ -81,9 +82,11 @@ func (h *Handler) page() page {
 func newCard(n *fleet.Node) card {
 	c := card{
 		Name: n.Name, State: string(n.State), Seen: ago(n.SecondsSinceSeen),
-		About: about(n), Title: factList(n), Spark: sparkline(n.CPUHistory),
-		Meters: []meter{cpuMeter(n), ramMeter(n), swapMeter(n), temperatureMeter(n)},
+		About: about(n), Title: factList(n),
+		Meters: []meter{cpuMeter(n), temperatureMeter(n), ramMeter(n), swapMeter(n)},
 	}
+	c.Spark, c.Area = sparkline(n.CPUHistory)
+	c.SparkLevel = c.Meters[0].Level
 	c.Search = strings.ToLower(strings.Join([]string{n.Name, c.State, n.Address, c.Title}, " "))
 	if n.Address != "" {
 		c.Foot = append(c.Foot, n.Address)
@@ -165,17 +168,19 @@ func level(v, warm, hot float64) string {
 }
 
 // sparkline draws percentages into a box of 100 by 24, the newest at the right.
-func sparkline(history []float32) string {
+func sparkline(history []float32) (line, area string) {
 	const points = 60
 	if len(history) < 2 {
-		return ""
+		return "", ""
 	}
+	first := 100 - float64(len(history)-1)*100/(points-1)
 	var b strings.Builder
 	for i, v := range history {
-		x := 100 - float64(len(history)-1-i)*100/(points-1)
-		fmt.Fprintf(&b, "%.1f,%.1f ", x, 23-float64(min(max(v, 0), 100))*0.22)
+		x := first + float64(i)*100/(points-1)
+		fmt.Fprintf(&b, " %.1f,%.1f", x, 23-float64(min(max(v, 0), 100))*0.22)
 	}
-	return strings.TrimSpace(b.String())
+	line = b.String()[1:]
+	return line, fmt.Sprintf("%.1f,24 %s 100,24", first, line)
 }
 
 // highlights are the extremes among the nodes that are up.

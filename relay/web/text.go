@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -63,19 +64,12 @@ func count(n int64) string {
 func about(n *fleet.Node) string {
 	fact := func(name string) string { text, _ := n.Facts[name].(string); return text }
 	var parts []string
-	for _, p := range []string{cmpOr(fact("model"), fact("cpu_name")), cores(n), cmpOr(fact("os"), fact("kernel"))} {
+	for _, p := range []string{cmp.Or(fact("model"), fact("cpu_name")), cores(n), cmp.Or(fact("os"), fact("kernel"))} {
 		if p != "" {
 			parts = append(parts, p)
 		}
 	}
 	return strings.Join(parts, " · ")
-}
-
-func cmpOr(a, b string) string {
-	if a != "" {
-		return a
-	}
-	return b
 }
 
 func cores(n *fleet.Node) string {
@@ -113,4 +107,33 @@ func factList(n *fleet.Node) string {
 	}
 	slices.Sort(lines)
 	return strings.Join(lines, "\n")
+}
+
+// natural compares names so that pi-9 comes before pi-10.
+func natural(a, b string) int {
+	for a != "" && b != "" {
+		na, restA := leadingNumber(a)
+		nb, restB := leadingNumber(b)
+		if na != "" && nb != "" {
+			na, nb = strings.TrimLeft(na, "0"), strings.TrimLeft(nb, "0")
+			if c := cmp.Or(cmp.Compare(len(na), len(nb)), strings.Compare(na, nb)); c != 0 {
+				return c
+			}
+			a, b = restA, restB
+			continue
+		}
+		if a[0] != b[0] {
+			return cmp.Compare(a[0], b[0])
+		}
+		a, b = a[1:], b[1:]
+	}
+	return cmp.Compare(len(a), len(b))
+}
+
+func leadingNumber(s string) (digits, rest string) {
+	i := 0
+	for i < len(s) && s[i] >= '0' && s[i] <= '9' {
+		i++
+	}
+	return s[:i], s[i:]
 }

@@ -1,0 +1,363 @@
+package main
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rpicluster/vitals/relay/web"
+)
+
+// influxd stands in for InfluxDB 1.x: it knows its databases and stores lines.
+type influxd struct {
+	*httptest.Server
+	mu        sync.Mutex
+	down      bool
+	databases map[string]bool
+	lines     []string
+}
+
+var created = regexp.MustCompile(`^CREATE DATABASE "(.*?)"`)
+
+func newInflux(t *testing.T) *influxd {
+	db := &influxd{databases: map[string]bool{}}
+	db.Server = httptest.NewServer(db)
+	t.Cleanup(db.Close)
+	return db
+}
+
+func (db *influxd) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	w.Header().Set("Content-Type", "application/json")
+	switch {
+	case db.down:
+		w.WriteHeader(503)
+	case r.URL.Path == "/query":
+		db.query(w, r.FormValue("q"))
+	case !db.databases[r.URL.Query().Get("db")]:
+		w.WriteHeader(404)
+		fmt.Fprintf(w, `{"error":"database not found: \"%s\""}`, r.URL.Query().Get("db"))
+	default:
+		zr, err := gzip.NewReader(r.Body)
+		if err != nil {
+			w.WriteHeader(400)
+			return
+		}
+		raw, _ := io.ReadAll(zr)
+		db.lines = append(db.lines, strings.Split(strings.TrimSpace(string(raw)), "\n")...)
+		w.WriteHeader(204)
+	}
+}
+
+func (db *influxd) query(w io.Writer, q string) {
+	var values []string
+	if m := created.FindStringSubmatch(q); m != nil {
+		db.databases[m[1]] = true
+	} else if strings.HasPrefix(q, "SHOW DATABASES") {
+		for name := range db.databases {
+			values = append(values, fmt.Sprintf("[%q]", name))
+		}
+	} else {
+		values = []string{`["node_vitals_year_rp","8760h0m0s","168h0m0s",3,true]`}
+	}
+	fmt.Fprintf(w, `{"results":[{"series":[{"columns":["name","duration","shardGroupDuration","replicaN","default"],"values":[%s]}]}]}`, strings.Join(values, ","))
+}
+
+func (db *influxd) set(down bool) {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	db.down = down
+}
+
+func (db *influxd) have(lines ...string) bool {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	stored := "\n" + strings.Join(db.lines, "\n") + "\n"
+	for _, l := range lines {
+		if strings.Count(stored, "\n"+l+"\n") != 1 {
+			return false
+		}
+	}
+	return true
+}
+
+// log is what a program writes to stderr.
+type log struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *log) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *log) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+// program is a relay that runs in this process.
+type program struct {
+	t      *testing.T
+	url    string
+	stderr *log
+	stop   func() error
+}
+
+var address = regexp.MustCompile(`address=(http://\S+)`)
+
+// start runs the relay with a node file and waits until it listens.
+func start(t *testing.T, config string) *program {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	p := &program{t: t, stderr: &log{}}
+	ended := make(chan error, 1)
+	go func() { ended <- run(ctx, []string{"--config", config}, io.Discard, p.stderr) }()
+	var once sync.Once
+	var result error
+	p.stop = func() error {
+		once.Do(func() { cancel(); result = <-ended })
+		return result
+	}
+	t.Cleanup(func() {
+		if err := p.stop(); err != nil {
+			t.Errorf("the relay ended with: %v", err)
+		}
+	})
+	p.eventually("listens", func() bool {
+		select {
+		case err := <-ended:
+			t.Fatalf("the relay ended: %v\n%s", err, p.stderr)
+		default:
+		}
+		if m := address.FindStringSubmatch(p.stderr.String()); m != nil {
+			p.url = m[1]
+		}
+		return p.url != ""
+	})
+	return p
+}
+
+func (p *program) eventually(what string, done func() bool) {
+	p.t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !done(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			p.t.Fatalf("in vain: %s\n%s", what, p.stderr)
+		}
+	}
+}
+
+func (p *program) write(lines string) {
+	p.t.Helper()
+	resp, err := http.Post(p.url+"/write?db=node_vitals", "", strings.NewReader(lines))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != 204 {
+		text, _ := io.ReadAll(resp.Body)
+		p.t.Fatalf("%s: %s", resp.Status, text)
+	}
+}
+
+func (p *program) status() web.Status {
+	p.t.Helper()
+	resp, err := http.Get(p.url + "/api/status")
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var s web.Status
+	if err := json.NewDecoder(resp.Body).Decode(&s); err != nil {
+		p.t.Fatal(err)
+	}
+	return s
+}
+
+// command runs a subcommand and returns what it printed.
+func command(t *testing.T, args ...string) (string, error) {
+	t.Helper()
+	var out bytes.Buffer
+	err := run(t.Context(), args, &out, io.Discard)
+	return out.String(), err
+}
+
+// nodeFile writes a node file whose relay has these destinations.
+func nodeFile(t *testing.T, dir string, destinations map[string]string) string {
+	t.Helper()
+	// Sockets have short paths, which a test's directory is not.
+	runtime, err := os.MkdirTemp("", "vitals")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(runtime) })
+	t.Setenv("RUNTIME_DIRECTORY", runtime)
+	text := fmt.Sprintf("[relay]\nlisten = \"127.0.0.1:0\"\ndata_directory = %q\n", filepath.Join(dir, "relay"))
+	for name, url := range destinations {
+		text += fmt.Sprintf("[[relay.destinations]]\nname = %q\nurl = %q\n", name, url)
+	}
+	path := filepath.Join(dir, "node.toml")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestLinesGoFromTheDoorToInfluxDB(t *testing.T) {
+	db, dir := newInflux(t), t.TempDir()
+	p := start(t, nodeFile(t, dir, map[string]string{"influxdb": db.URL}))
+	p.write("temp,host=pi-1,sensor=cpu_thermal temp=48.5 1\ncpu,cpu=cpu-total,host=pi-1 usage_idle=90 1\n")
+	p.eventually("stored", func() bool { return db.have("temp,host=pi-1,sensor=cpu_thermal temp=48.5 1") })
+	p.eventually("nothing waits", func() bool { return p.status().Destinations[0].Backlog.Lines == 0 })
+	out, err := command(t, "nodes")
+	if err != nil || !strings.Contains(out, "pi-1") || !strings.Contains(out, "48.5°C") || !strings.Contains(out, "10%") {
+		t.Errorf("nodes: %v\n%s", err, out)
+	}
+	out, err = command(t, "status")
+	if err != nil || !strings.Contains(out, "influxdb") || !strings.Contains(out, "1 up, 0 late, 0 down") {
+		t.Errorf("status: %v\n%s", err, out)
+	}
+	if out, err = command(t, "status", "--json"); err != nil || !json.Valid([]byte(out)) {
+		t.Errorf("status --json: %v\n%s", err, out)
+	}
+	if out, err = command(t, "--json", "nodes"); err != nil || !json.Valid([]byte(out)) {
+		t.Errorf("nodes --json: %v\n%s", err, out)
+	}
+}
+
+func TestABacklogOutlivesARestart(t *testing.T) {
+	db, dir := newInflux(t), t.TempDir()
+	db.set(true)
+	config := nodeFile(t, dir, map[string]string{"influxdb": db.URL})
+	p := start(t, config)
+	p.write("m,host=a v=1 1\n")
+	p.eventually("it fails", func() bool { return p.status().Destinations[0].Error != "" })
+	out, err := command(t, "status")
+	if err != errQuiet || !strings.Contains(out, "failing") {
+		t.Errorf("status of a failing destination: %v\n%s", err, out)
+	}
+	if err := p.stop(); err != nil {
+		t.Fatal(err)
+	}
+	db.set(false)
+	p = start(t, config)
+	p.eventually("stored", func() bool { return db.have("m,host=a v=1 1") })
+	p.eventually("the node is known again", func() bool { return p.status().Nodes.Up+p.status().Nodes.Late == 1 })
+}
+
+func TestADestinationAddedLaterGetsWhatWasKept(t *testing.T) {
+	db, dir := newInflux(t), t.TempDir()
+	p := start(t, nodeFile(t, dir, nil))
+	p.write("m,host=a v=1 1\nm,host=a v=2 2\n")
+	if err := p.stop(); err != nil {
+		t.Fatal(err)
+	}
+	p = start(t, nodeFile(t, dir, map[string]string{"late": db.URL}))
+	p.write("m,host=a v=3 3\n")
+	p.eventually("stored", func() bool { return db.have("m,host=a v=1 1", "m,host=a v=2 2", "m,host=a v=3 3") })
+}
+
+func TestForgettingADestination(t *testing.T) {
+	db, dir := newInflux(t), t.TempDir()
+	db.set(true)
+	p := start(t, nodeFile(t, dir, map[string]string{"old": db.URL}))
+	p.write("m,host=a v=1 1\n")
+	if _, err := command(t, "destinations", "forget", "old"); err == nil || !strings.Contains(err.Error(), "is configured") {
+		t.Errorf("a configured destination: %v", err)
+	}
+	if err := p.stop(); err != nil {
+		t.Fatal(err)
+	}
+	p = start(t, nodeFile(t, dir, nil))
+	if alarms := p.status().Alarms; len(alarms) != 1 || !strings.Contains(alarms[0], "vitals-relay destinations forget old") {
+		t.Errorf("alarms: %q", alarms)
+	}
+	if _, err := command(t, "destinations", "forget", "other"); err == nil || !strings.Contains(err.Error(), `["old"]`) {
+		t.Errorf("an unknown destination: %v", err)
+	}
+	if out, err := command(t, "destinations", "forget", "old"); err != nil || out != "old is forgotten\n" {
+		t.Errorf("%q, %v", out, err)
+	}
+	if alarms := p.status().Alarms; len(alarms) != 0 {
+		t.Errorf("alarms: %q", alarms)
+	}
+}
+
+func TestNothingStartsWithABadNodeFile(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "node.toml")
+	if err := os.WriteFile(path, []byte("[relay]\nlisten = \"127.0.0.1:0\"\ndata_directory = \""+dir+"/data\"\n[relay.queue]\nmax_byte = 5\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{"--config", path}, {"config", "check", "--config", path}} {
+		_, err := command(t, args...)
+		if want := path + `:5: relay.queue.max_byte: unknown option; did you mean "max_bytes"?`; err == nil || err.Error() != want {
+			t.Errorf("%q: %v", args, err)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(dir, "data")); !os.IsNotExist(err) {
+		t.Error("the data directory was made")
+	}
+}
+
+func TestOneDataDirectoryHasOneRelay(t *testing.T) {
+	dir := t.TempDir()
+	config := nodeFile(t, dir, nil)
+	start(t, config)
+	t.Setenv("RUNTIME_DIRECTORY", t.TempDir())
+	if err := run(t.Context(), []string{"--config", config}, io.Discard, io.Discard); err == nil || !strings.Contains(err.Error(), "in use") {
+		t.Errorf("a second relay: %v", err)
+	}
+}
+
+func TestCommandLine(t *testing.T) {
+	t.Setenv("RUNTIME_DIRECTORY", t.TempDir())
+	tests := []struct {
+		args      string
+		out, fail string
+	}{
+		{"version", "vitals-relay dev\n", ""},
+		{"--version", "vitals-relay dev\n", ""},
+		{"--help", help, ""},
+		{"help", help, ""},
+		{"statu", "", `there is no command "statu"; did you mean "status"?; see vitals-relay --help`},
+		{"destinations", "", `write: vitals-relay destinations forget NAME; the names are in vitals-relay status`},
+		{"--confg x", "", `flag provided but not defined: -confg; see vitals-relay --help`},
+		{"--log-level loud", "", `--log-level "loud": must be error, warn, info or debug`},
+		{"status", "", `vitals-relay does not seem to run`},
+	}
+	for _, tt := range tests {
+		t.Run(tt.args, func(t *testing.T) {
+			out, err := command(t, strings.Fields(tt.args)...)
+			text := ""
+			if err != nil {
+				text = err.Error()
+			}
+			if out != tt.out || !strings.HasPrefix(text, tt.fail) || tt.fail == "" && err != nil {
+				t.Errorf("%q, %v", out, err)
+			}
+		})
+	}
+}
+
+func TestPrintable(t *testing.T) {
+	if got := printable("a\x1b[2Jb\nc ü"); strings.ContainsAny(got, "\x1b\n") || !strings.HasSuffix(got, "c ü") {
+		t.Errorf("%q", got)
+	}
+}
