@@ -97,4 +97,10 @@ EOF
 while kill -0 "$relay" 2>/dev/null && kill -0 "$agent" 2>/dev/null; do
 	sleep 1
 done
-if kill -0 "$relay" 2>/dev/null; then died agent; else died relay; fi
+# One that was asked to stop, as by Ctrl-C, has done so with code 0.
+if ! kill -0 "$relay" 2>/dev/null; then
+	wait "$relay" || died relay
+elif ! kill -0 "$agent" 2>/dev/null; then
+	wait "$agent" || died agent
+fi
+stop

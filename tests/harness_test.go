@@ -42,14 +42,15 @@ func TestMain(m *testing.M) {
 
 // machine is one node: its folders and its sockets.
 type machine struct {
-	t   *testing.T
-	dir string
-	env []string
+	t    *testing.T
+	dir  string
+	env  []string
+	logs map[string]bool // of programs started, by path
 }
 
 func newMachine(t *testing.T) *machine {
 	t.Helper()
-	m := &machine{t: t, dir: t.TempDir()}
+	m := &machine{t: t, dir: t.TempDir(), logs: map[string]bool{}}
 	// Unix sockets have short paths, which t.TempDir's are not always.
 	run, err := os.MkdirTemp("", "vitals")
 	if err != nil {
@@ -110,14 +111,19 @@ func (m *machine) start(name string, args ...string) *process {
 		p.cmd.Wait()
 		close(p.done)
 	}()
-	m.t.Cleanup(func() {
-		p.kill()
-		if m.t.Failed() {
-			text, _ := os.ReadFile(p.log)
-			m.t.Logf("the end of %s's log:\n%s", filepath.Base(name), tail(text, 4000))
-		}
-	})
+	m.t.Cleanup(p.kill)
+	if !m.logs[p.log] {
+		m.logs[p.log] = true
+		m.t.Cleanup(func() { m.showIfFailed(p.log) })
+	}
 	return p
+}
+
+func (m *machine) showIfFailed(log string) {
+	if m.t.Failed() {
+		text, _ := os.ReadFile(log)
+		m.t.Logf("the end of %s:\n%s", filepath.Base(log), tail(text, 4000))
+	}
 }
 
 func tail(b []byte, n int) []byte { return b[max(0, len(b)-n):] }

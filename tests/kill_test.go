@@ -26,6 +26,7 @@ type accepted struct {
 func load(url string, writer int64, stop <-chan struct{}, acc *accepted) {
 	client := &http.Client{Timeout: 5 * time.Second}
 	const perBatch = 20
+	epoch := time.Now().Add(-time.Hour).UnixNano() // well inside the retention policy
 	for next := writer << 32; ; next += perBatch {
 		select {
 		case <-stop:
@@ -34,7 +35,7 @@ func load(url string, writer int64, stop <-chan struct{}, acc *accepted) {
 		}
 		var body strings.Builder
 		for n := next; n < next+perBatch; n++ {
-			fmt.Fprintf(&body, "chk,writer=%d seq=%di %d\n", writer, n, 1_700_000_000_000_000_000+n)
+			fmt.Fprintf(&body, "chk,writer=%d seq=%di %d\n", writer, n, epoch+n)
 		}
 		resp, err := client.Post(url+"/write?db=chk", "text/plain", strings.NewReader(body.String()))
 		if err != nil {

@@ -82,12 +82,12 @@ func missingVitals(t *testing.T, page, host string) string {
 		if n["name"] != host {
 			continue
 		}
-		for _, key := range []string{"cpu", "ram", "swap"} {
+		for _, key := range []string{"cpu_percent", "ram_percent", "swap_total_bytes"} {
 			if n[key] == nil {
 				return fmt.Sprintf("no %s in %s", key, body)
 			}
 		}
-		if zones, _ := filepath.Glob("/sys/class/thermal/thermal_zone*/temp"); len(zones) > 0 && n["temperature"] == nil {
+		if zones, _ := filepath.Glob("/sys/class/thermal/thermal_zone*/temp"); len(zones) > 0 && n["temperature_celsius"] == nil {
 			return "no temperature in " + body
 		}
 		return ""

@@ -284,6 +284,12 @@ func TestDeliver(t *testing.T) {
 			}
 			return 204, ""
 		}, delivery{without, "c_f=1_1", ""}},
+		{"partial write of nothing", false, func(lines []string) (int, string) {
+			if len(lines) < 5 {
+				return 500, "asked again"
+			}
+			return 400, `{"error":"partial write: points beyond retention policy dropped=5"}`
+		}, delivery{"", all, ""}},
 		{"too large by lines", false, func(lines []string) (int, string) {
 			if len(lines) > 2 {
 				return 413, "too large"
@@ -369,6 +375,26 @@ func TestSearchIsBounded(t *testing.T) {
 	got, _ := deliver(t, s, Batch{Lines: 3000}, text.String())
 	if got.Err != "" || writes > maxWrites {
 		t.Errorf("%d writes, error %q", writes, got.Err)
+	}
+}
+
+func TestLinesRefusedForOneReasonAreSetAsideTogether(t *testing.T) {
+	s := newServer(t, func(lines []string) (int, string) {
+		if has(lines, "b") || has(lines, "d") {
+			return 400, `{"error":"computer says no"}`
+		}
+		return 204, ""
+	})
+	var calls []string
+	sender := &Sender{
+		Client:   newClient(t, Config{URLs: []string{s.URL}}),
+		Rejected: func(_ Target, lines []byte, _ string) error { calls = append(calls, string(lines)); return nil },
+	}
+	if err := sender.Deliver(t.Context(), Target{}, Batch{Body: Gzip(nil, []byte(five))}); err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff([]string{"b f=1 1\nd f=1 1\n"}, calls); d != "" {
+		t.Error(d)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -92,10 +93,18 @@ type rejection struct {
 	reason string
 }
 
+// set sets lines aside, together with those refused for the same reason.
 func (s *search) set(lines [][]byte, reason string) {
-	if len(lines) > 0 {
-		s.rejected = append(s.rejected, rejection{lines, reason})
+	if len(lines) == 0 {
+		return
 	}
+	for i := range s.rejected {
+		if s.rejected[i].reason == reason {
+			s.rejected[i].lines = append(s.rejected[i].lines, lines...)
+			return
+		}
+	}
+	s.rejected = append(s.rejected, rejection{slices.Clone(lines), reason})
 }
 
 // try writes lines and settles what comes back.
@@ -128,6 +137,9 @@ func (s *search) settle(ctx context.Context, lines [][]byte, e *WriteError) erro
 		return nil
 	case e.Class == Partial, e.Class == BadLines:
 		bad, good := blamed(lines, e.Message)
+		if e.Class == Partial && e.Dropped >= len(lines) {
+			bad, good = lines, nil
+		}
 		s.named = s.named || len(bad) > 0 || e.Class == Partial
 		if e.Class == Partial && (len(bad) > 0 && len(bad) >= e.Dropped) {
 			s.stored += len(good)
