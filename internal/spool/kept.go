@@ -11,7 +11,7 @@ import (
 
 // Kept calls fn with every frame in kept/, oldest first, as far as there were
 // any when it was called. fn must not hold on to the frame. Segments that leave
-// kept/ meanwhile are left out.
+// kept/ meanwhile may be left out.
 func (s *Spool) Kept(ctx context.Context, fn func(*Frame) error) error {
 	var f Frame
 	for _, g := range s.keptSegments() {

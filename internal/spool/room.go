@@ -149,24 +149,6 @@ func (s *Spool) list(g *segment) (frames []listed) {
 	return frames
 }
 
-// walk reads every frame of g, at its size of now.
-func (s *Spool) walk(g *segment, f *Frame, visit func(h header, off int64) error) error {
-	s.mu.Lock()
-	limit := g.size
-	low, high := s.bounds(g)
-	s.mu.Unlock()
-	path := s.source(g)
-	if path == "" {
-		return nil
-	}
-	c, err := openCursor(s.sys, path, low, high)
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	return c.walk(limit, f, visit, func(d *damage) { s.quarantine(g, c, d) })
-}
-
 // reclaim removes the oldest segment that only kept/ links, and reports
 // whether there was one.
 func (s *Spool) reclaim() bool {

@@ -268,6 +268,28 @@ func (s *Spool) source(g *segment) string {
 	return ""
 }
 
+// walk reads every frame of g, at its size of now; bodies only with an f to hold
+// them. A segment that nobody links any more holds none.
+func (s *Spool) walk(g *segment, f *Frame, visit func(h header, off int64) error) error {
+	s.mu.Lock()
+	limit := g.size
+	low, high := s.bounds(g)
+	s.mu.Unlock()
+	for path := s.source(g); path != ""; {
+		c, err := openCursor(s.sys, path, low, high)
+		if next := s.source(g); errors.Is(err, fs.ErrNotExist) && next != path {
+			path = next // this link was removed under us; there are others
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		return c.walk(limit, f, visit, func(d *damage) { s.quarantine(g, c, d) })
+	}
+	return nil
+}
+
 // bounds returns the sequence numbers that g may hold. s.mu is held.
 func (s *Spool) bounds(g *segment) (low, high uint64) {
 	i, _ := slices.BinarySearchFunc(s.segments, g.first+1, compareFirst)
