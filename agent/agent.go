@@ -228,7 +228,8 @@ func (a *agent) serve(ctx context.Context) error {
 		err = a.open(a.config.Agent.BufferDirectory)
 	}
 	if ctx.Err() != nil {
-		return errors.New("stopped while starting")
+		a.log.Info("vitals-agent stops: it was told to while starting")
+		return nil
 	}
 	if err != nil {
 		return err

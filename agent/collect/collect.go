@@ -57,6 +57,10 @@ type Supervisor struct {
 	groups map[string]*group
 }
 
+// startPatience is how long the first tick waits for programs that are slow to
+// start. Those join in when they are ready.
+const startPatience = 5 * time.Second
+
 // stopGrace is how long a gather under way may take once the agent is told to
 // stop.
 const stopGrace = time.Second
@@ -73,14 +77,24 @@ func Start(ctx context.Context, c Config) (*Supervisor, error) {
 	for _, g := range s.groups {
 		s.wg.Go(func() { g.run(s.ctx) })
 	}
+	return s, errors.Join(s.started(ctx), s.mistakes())
+}
+
+// started waits until every program has been started, or has failed to.
+func (s *Supervisor) started(ctx context.Context) error {
+	patience := time.NewTimer(startPatience)
+	defer patience.Stop()
 	for _, g := range s.groups {
 		select {
 		case <-g.first:
+		case <-patience.C:
+			s.config.Logger.Warn("some plugins are slow to start; gathering begins without them")
+			return nil
 		case <-ctx.Done():
-			return s, context.Cause(ctx)
+			return context.Cause(ctx)
 		}
 	}
-	return s, s.mistakes()
+	return nil
 }
 
 func (s *Supervisor) instance(input config.Input) *instance {

@@ -92,8 +92,14 @@ func (r *refiner) pass(ctx context.Context, body []byte, tickUnixNano int64) (n,
 		body = rest
 	}
 	r.sink(ctx, r.edited, n)
+	if cap(r.edited) > maxKept {
+		r.edited, r.sound = nil, nil
+	}
 	return n, bad
 }
+
+// maxKept bounds the buffers that are kept from one reply to the next.
+const maxKept = 256 << 10
 
 // maxQuoted bounds how much of a bad line is logged.
 const maxQuoted = 200

@@ -164,7 +164,7 @@ func TestNothingIsLostWhileTheServerIsAway(t *testing.T) {
 				t.Parallel()
 				db := newInfluxd(t)
 				c := settings(db.URL)
-				c.Directory, c.Disk = t.TempDir(), disk
+				c.Directory, c.Disk, c.BufferLimit = t.TempDir(), disk, 20
 				o := run(t, c)
 				o.give(0, 12)
 				o.delivers(db, numbers(0, 12))
@@ -174,14 +174,14 @@ func TestNothingIsLostWhileTheServerIsAway(t *testing.T) {
 					s := o.Status()
 					return s.State == StateFailing && s.MemoryLines == 0 && s.SpoolLines == 18
 				})
-				o.give(30, 300) // far more than memory may hold
-				o.until("it is on disk", func() bool { return o.Status().SpoolLines == 288 })
+				o.give(30, 90) // far more than memory may hold
+				o.until("it is on disk", func() bool { return o.Status().SpoolLines == 78 })
 				if s := o.Status(); s.Dropped != 0 || s.LastError == "" || s.Oldest.IsZero() {
 					t.Errorf("%+v", s)
 				}
 				db.misbehave(nil)
-				o.delivers(db, numbers(0, 300))
-				if s := o.Status(); s.State != StateOK || s.Written != 300 {
+				o.delivers(db, numbers(0, 90))
+				if s := o.Status(); s.State != StateOK || s.Written != 90 {
 					t.Errorf("%+v", s)
 				}
 			})

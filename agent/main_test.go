@@ -1,0 +1,346 @@
+package main
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/rpicluster/vitals/agent/collect"
+	"github.com/rpicluster/vitals/agent/output"
+	"github.com/rpicluster/vitals/internal/control"
+	"github.com/rpicluster/vitals/plugins"
+	"github.com/rpicluster/vitals/plugins/builtin"
+)
+
+// The agent executes itself for its built-in collectors; here that is the
+// test's own binary.
+func TestMain(m *testing.M) {
+	if len(os.Args) == 2 && os.Args[1] == "plugin" {
+		plugins.Serve(builtin.All()...)
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// node makes a machine with a node file and returns the file's path. $DIR in
+// it is a folder of the test's.
+func node(t *testing.T, text string) (path, dir string) {
+	t.Helper()
+	run, err := os.MkdirTemp("", "vitals")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(run) })
+	t.Setenv("RUNTIME_DIRECTORY", run)
+	dir = t.TempDir()
+	path = filepath.Join(dir, "node.toml")
+	if err := os.WriteFile(path, []byte(strings.ReplaceAll(text, "$DIR", dir)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path, dir
+}
+
+// call runs the program to its end.
+func call(t *testing.T, args ...string) (stdout, stderr string, err error) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	err = run(t.Context(), args, &out, &errs)
+	return out.String(), errs.String(), err
+}
+
+func TestFlags(t *testing.T) {
+	f := func(args string, want flags) {
+		t.Helper()
+		got, err := parseFlags(strings.Fields(args))
+		if err != nil {
+			t.Errorf("%s: %v", args, err)
+			return
+		}
+		if diff := cmp.Diff(&want, got, cmp.AllowUnexported(flags{}), cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("%s: %s", args, diff)
+		}
+	}
+	f("", flags{})
+	f("--config x --test", flags{config: "x", test: true})
+	f("-config=x -once -debug", flags{config: "x", once: true, debug: true})
+	f("--input-filter cpu:ram --output-filter file", flags{inputFilter: []string{"cpu", "ram"}, outputFilter: []string{"file"}})
+	f("status --json", flags{command: "status", json: true})
+	f("--json status", flags{command: "status", json: true})
+	f("config check --config x", flags{command: "config check", config: "x"})
+	f("--config x config check --quiet", flags{command: "config check", config: "x", quiet: true})
+	f("--version", flags{command: "version", version: true})
+	f("run --debug", flags{debug: true})
+}
+
+func TestWrongFlags(t *testing.T) {
+	f := func(args, want string) {
+		t.Helper()
+		_, _, err := call(t, strings.Fields(args)...)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", args, err)
+		}
+	}
+	f("--confg x", "did you mean --config?")
+	f("--colour", "there is no flag --colour; see vitals-agent --help")
+	f("--config", "needs an argument")
+	f("--config-directory /etc", "--config-directory: this version reads one node file")
+	f("-watch-config notify", "restart it after a change")
+	f("statu", `did you mean "status"?`)
+	f("status now", `there is no command "status now"`)
+	f("--test --once", "exclude each other")
+}
+
+func TestHelpAndVersion(t *testing.T) {
+	for _, args := range []string{"--help", "-h", "help", "status --help"} {
+		out, _, err := call(t, strings.Fields(args)...)
+		if err != nil || out != help {
+			t.Errorf("%s: %v\n%s", args, err, out)
+		}
+	}
+	for _, args := range []string{"version", "--version"} {
+		if out, _, err := call(t, args); err != nil || out != "vitals-agent dev\n" {
+			t.Errorf("%s: %v %s", args, err, out)
+		}
+	}
+}
+
+func TestNoNodeFile(t *testing.T) {
+	node(t, "")
+	t.Setenv("VITALS_CONFIG", "/nowhere/node.toml")
+	_, _, err := call(t)
+	if err == nil || !strings.Contains(err.Error(), "there is no node file: $VITALS_CONFIG names /nowhere/node.toml") {
+		t.Error(err)
+	}
+	_, _, err = call(t, "--config", "/nowhere/else.toml")
+	if err == nil || !strings.Contains(err.Error(), "/nowhere/else.toml: no such file") {
+		t.Error(err)
+	}
+}
+
+func TestConfigCheck(t *testing.T) {
+	sound, _ := node(t, "[[inputs.cpu]]\n[[outputs.file]]\n")
+	if out, _, err := call(t, "config", "check", "--config", sound); err != nil || !strings.HasSuffix(out, "is sound: 1 inputs, 1 outputs\n") {
+		t.Error(out, err)
+	}
+	wrong, _ := node(t, "[agent]\nintervall = 1\n[[inputs.cpu]]\npercpux = 1\n[[outputs.file]]\n")
+	_, _, err := call(t, "config", "check", "--config", wrong)
+	if err == nil || !strings.Contains(err.Error(), "2 mistakes") || !strings.Contains(err.Error(), "node.toml:4: inputs.cpu.percpux") {
+		t.Error(err)
+	}
+}
+
+func TestTestGatherPrintsEveryLine(t *testing.T) {
+	path, _ := node(t, "[agent]\nhostname = \"n1\"\n[[inputs.cpu]]\n[[inputs.mem]]\n[[inputs.swap]]\n")
+	out, stderr, err := call(t, "--config", path, "--test", "--input-filter", "cpu:mem")
+	if err != nil {
+		t.Fatal(err, stderr)
+	}
+	for _, want := range []string{"> cpu,cpu=cpu-total,host=n1 usage_user=", "> mem,host=n1 total="} {
+		if !strings.Contains(out, want) {
+			t.Errorf("%s is not in\n%s", want, out)
+		}
+	}
+	if strings.Contains(out, "swap,") || strings.Count(out, "\n") != strings.Count(out, "> ") {
+		t.Error(out)
+	}
+}
+
+func TestTestGatherFailsWithACollector(t *testing.T) {
+	path, dir := node(t, "[agent]\nplugin_directory = [\"$DIR\"]\n[[inputs.broken]]\n[[inputs.mem]]\n")
+	if err := os.WriteFile(filepath.Join(dir, "vitals-plugin-broken"), []byte("#!/bin/sh\necho out of order >&2\nexit 1\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	out, _, err := call(t, "--config", path, "--test")
+	if err == nil || !strings.Contains(err.Error(), "broken: ") || !strings.Contains(err.Error(), "out of order") {
+		t.Error(err)
+	}
+	if !strings.Contains(out, "> mem,") {
+		t.Errorf("the other collector says nothing: %q", out)
+	}
+}
+
+// store is a server that keeps the lines it is sent.
+type store struct {
+	*httptest.Server
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func newStore(t *testing.T) *store {
+	s := &store{}
+	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/write" {
+			body, err := gzip.NewReader(r.Body)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			if _, err := io.Copy(&s.text, body); err != nil {
+				t.Error(err)
+			}
+		}
+		w.WriteHeader(http.StatusNoContent)
+	}))
+	t.Cleanup(s.Close)
+	return s
+}
+
+func (s *store) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.String()
+}
+
+func TestOnce(t *testing.T) {
+	s := newStore(t)
+	path, _ := node(t, "[[inputs.mem]]\n[[outputs.influxdb]]\nurls = [\""+s.URL+"\"]\n")
+	if _, stderr, err := call(t, "--config", path, "--once"); err != nil {
+		t.Fatal(err, stderr)
+	}
+	if !strings.HasPrefix(s.String(), "mem,host=") {
+		t.Error(s)
+	}
+	path, _ = node(t, "[[inputs.mem]]\n[[outputs.influxdb]]\nurls = [\"http://127.0.0.1:1\"]\n")
+	_, _, err := call(t, "--config", path, "--once")
+	if err == nil || !strings.Contains(err.Error(), "output influxdb: 1 lines were not sent") {
+		t.Error(err)
+	}
+}
+
+// serve runs the agent until stop is called.
+func serve(t *testing.T, path string) (stop func() error) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- run(ctx, []string{"--config", path}, io.Discard, io.Discard) }()
+	stop = sync.OnceValue(func() error {
+		cancel()
+		return <-done
+	})
+	t.Cleanup(func() { _ = stop() })
+	return stop
+}
+
+func TestServe(t *testing.T) {
+	db := newStore(t)
+	path, dir := node(t, `
+[agent]
+interval = "1s"
+flush_interval = "1h"
+hostname = "n1"
+buffer_directory = "$DIR/buffer"
+logfile = "$DIR/log/agent.log"
+[[inputs.mem]]
+[[inputs.node]]
+[[outputs.influxdb]]
+urls = ["`+db.URL+`"]
+`)
+	stop := serve(t, path)
+	var s status
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		if err := control.Get(t.Context(), "agent", "/status", &s); err == nil && len(s.Inputs) == 2 && s.Inputs[0].Gathered >= 2 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("it does not gather: %+v", s)
+		}
+	}
+	if s.Node != "n1" || s.Config != path || s.Inputs[1].Interval != time.Hour || s.Inputs[1].Gathered != 1 || s.Outputs[0].ID != "influxdb" {
+		t.Errorf("%+v", s)
+	}
+	table, _, err := call(t, "status")
+	if err != nil || !strings.Contains(table, "mem    ok") || !strings.Contains(table, db.URL) {
+		t.Errorf("%v\n%s", err, table)
+	}
+	text, _, err := call(t, "status", "--json")
+	if err != nil || !json.Valid([]byte(text)) {
+		t.Errorf("%v\n%s", err, text)
+	}
+	if _, _, err := call(t, "--config", path); err == nil || !strings.Contains(err.Error(), "another vitals-agent is running") {
+		t.Error(err)
+	}
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+	if n := strings.Count(db.String(), "mem,host=n1 "); n < 2 {
+		t.Errorf("%d lines were sent", n)
+	}
+	if _, _, err := call(t, "status"); err == nil || !strings.Contains(err.Error(), "does not seem to run") {
+		t.Error(err)
+	}
+	log, err := os.ReadFile(filepath.Join(dir, "log", "agent.log"))
+	if err != nil || !strings.Contains(string(log), "vitals-agent runs") || strings.Contains(string(log), "level=ERROR") {
+		t.Errorf("%v\n%s", err, log)
+	}
+}
+
+func TestStatusTable(t *testing.T) {
+	now := time.Now()
+	s := status{
+		Version: "1", Node: "n1", Config: "/c", Uptime: 90 * time.Minute,
+		Inputs: []collect.Status{
+			{ID: "cpu", State: collect.StateOK, Interval: 10 * time.Second, LastGather: now.Add(-3 * time.Second), LastDuration: time.Millisecond, Gathered: 7, Program: "built-in", PID: 12},
+			{ID: "dice", State: collect.StateFailing, Interval: time.Hour, Program: "vitals-plugin-dice", LastError: "no answer", LastErrorAt: now.Add(-time.Minute), Errors: 2},
+		},
+		Outputs: []output.Status{
+			{ID: "influxdb", State: output.StateOK, URL: "http://x", MemoryLines: 1, SpoolLines: 4, Oldest: now.Add(-49 * time.Hour), Buffer: "disk is full"},
+		},
+	}
+	var b bytes.Buffer
+	if err := s.print(&b, now); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"vitals-agent 1 on n1, up 1h30m, /c\n", "cpu    ok       10s    3s    1ms   7", "built-in 12", "vitals-plugin-dice (not running)",
+		"5 (4 on disk)  2d", "dice: 1m00s ago: no answer", "influxdb: no buffer on disk: disk is full",
+	} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("%q is not in\n%s", want, b.String())
+		}
+	}
+	if !s.failing() {
+		t.Error("an input is failing")
+	}
+	if s.Inputs[1].State = collect.StateOK; s.failing() {
+		t.Error("nothing is failing")
+	}
+}
+
+func TestStaleSocketDirectoriesAreRemoved(t *testing.T) {
+	node(t, "")
+	base, err := control.MakeDirectory()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stale := filepath.Join(base, socketPrefix+"999999999")
+	if err := os.MkdirAll(filepath.Join(stale, "x"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	dir, remove, err := socketDirectory()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(stale); !errors.Is(err, os.ErrNotExist) {
+		t.Error("still there")
+	}
+	remove()
+	if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
+		t.Error("ours is still there")
+	}
+}
