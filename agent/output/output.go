@@ -14,6 +14,7 @@
 package output
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -49,6 +50,8 @@ type Config struct {
 	MaxBytes  int64  // of the buffer on disk
 	UserAgent string
 	Logger    *slog.Logger
+
+	minFree int64 // of tests
 }
 
 // destination takes batches. An error leaves all of the batch to be sent again.
@@ -117,7 +120,7 @@ func (o *Output) openSpool() error {
 	}
 	s, err := spool.Open(spool.Config{
 		Directory: filepath.Join(o.config.Directory, o.config.ID),
-		MaxBytes:  o.config.MaxBytes, DropOldest: true, MinFreeBytes: minFreeBytes,
+		MaxBytes:  o.config.MaxBytes, DropOldest: true, MinFreeBytes: cmp.Or(o.config.minFree, minFreeBytes),
 		CommitDelay: commitDelay, Logger: o.log,
 	})
 	if err != nil {

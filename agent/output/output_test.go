@@ -80,7 +80,9 @@ func (r *running) give(from, to int) {
 	}
 }
 
-func numbered(i int) string { return fmt.Sprintf("m,host=n1 n=%di %d", i, 1_700_000_000_000_000_000+i) }
+func numbered(i int) string {
+	return fmt.Sprintf("m,host=n1 n=%di %d", i, 1_700_000_000_000_000_000+int64(i))
+}
 
 func numbers(from, to int) []string {
 	var all []string
@@ -318,6 +320,32 @@ func TestMemoryAloneDropsTheOldest(t *testing.T) {
 		}
 		if s := o.Status(); s.Written+s.Dropped != 250 {
 			t.Errorf("%+v", s)
+		}
+	}
+}
+
+func TestAFullDiskLeavesMemory(t *testing.T) {
+	for _, disk := range []bool{false, true} {
+		db := newInfluxd(t)
+		db.misbehave(status(http.StatusServiceUnavailable, "busy"))
+		c := settings(db.URL)
+		c.Directory, c.Disk, c.minFree = t.TempDir(), disk, 1<<60
+		o := run(t, c)
+		o.give(0, 50)
+		o.until("it is told", func() bool { return strings.Contains(o.Status().Buffer, "not enough free disk space") })
+		if s := o.Status(); s.MemoryLines != 50 || s.Dropped != 0 {
+			t.Errorf("disk %v: %+v", disk, s)
+		}
+		o.give(50, 200)
+		o.until("the limit is kept", func() bool { return o.Status().MemoryLines <= 100 })
+		if s := o.Status(); s.MemoryLines+s.Dropped != 200 || s.MemoryLines < 80 {
+			t.Errorf("disk %v: %+v", disk, s)
+		}
+		db.misbehave(nil)
+		o.until("the rest is sent", func() bool { return o.Held() == 0 })
+		got := db.stored()
+		if diff := cmp.Diff(numbers(120, 200), got[len(got)-80:]); diff != "" {
+			t.Errorf("disk %v: %s", disk, diff)
 		}
 	}
 }
