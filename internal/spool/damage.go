@@ -50,7 +50,7 @@ func (s *Spool) copyDamage(path string, c *cursor, d *damage) error {
 	if full {
 		return fmt.Errorf("%s holds %d bytes already; look at it and empty it", damagedName, maxDamagedBytes)
 	}
-	if err := os.MkdirAll(s.path(damagedName), 0o750); err != nil {
+	if err := s.makeDirectory(s.path(damagedName)); err != nil {
 		return err
 	}
 	out, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o640)

@@ -88,6 +88,9 @@ func (s *Spool) found(name string) (*Destination, error) {
 
 // fillHidden makes a destination's directory under a hidden name.
 func (s *Spool) fillHidden(temp string, owed []*segment, passed uint64) error {
+	if err := os.RemoveAll(s.path(destinationsName, temp)); err != nil { // of an attempt that failed
+		return err
+	}
 	if err := s.sys.Mkdir(s.path(destinationsName, temp)); err != nil {
 		return err
 	}

@@ -38,7 +38,7 @@ func open(cfg Config, sys system) (*Spool, error) {
 		destinations: map[string]*Destination{},
 	}
 	s.close = sync.OnceValue(s.shut)
-	err := os.MkdirAll(cfg.Directory, 0o750)
+	err := s.makeDirectory(cfg.Directory)
 	if err == nil {
 		s.lock, err = acquire(s.path(lockName))
 	}
@@ -82,7 +82,7 @@ func acquire(path string) (*os.File, error) {
 // load reads the directory. Nothing else runs yet.
 func (s *Spool) load() error {
 	for _, dir := range []string{keptName, destinationsName} {
-		if err := os.MkdirAll(s.path(dir), 0o750); err != nil {
+		if err := s.makeDirectory(s.path(dir)); err != nil {
 			return err
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -126,7 +127,9 @@ func (r *recorder) Remove(path string) error {
 func (r *recorder) Mkdir(path string) error {
 	return r.step("mkdir "+path, func() error {
 		err := r.kernel.Mkdir(path)
-		r.names[inode(path)] = map[string]uint64{}
+		if err == nil {
+			r.names[inode(path)] = map[string]uint64{}
+		}
 		return err
 	})
 }
@@ -135,6 +138,9 @@ func (r *recorder) Mkdir(path string) error {
 func (r *recorder) afterKill(to string) error {
 	copied := map[uint64]string{}
 	return filepath.WalkDir(r.root, func(path string, e os.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // before the first of all calls
+		}
 		if err != nil {
 			return err
 		}
@@ -156,12 +162,7 @@ func (r *recorder) afterPowerCut(to string) error {
 	if err := os.MkdirAll(to, 0o750); err != nil {
 		return err
 	}
-	top := map[string]uint64{}
-	maps.Copy(top, r.names[inode(r.root)])
-	for _, name := range []string{keptName, destinationsName} { // made before anything is
-		top[name] = inode(filepath.Join(r.root, name))
-	}
-	return r.build(to, top, map[uint64]string{})
+	return r.build(to, r.names[inode(r.root)], map[uint64]string{})
 }
 
 func (r *recorder) build(to string, names map[string]uint64, built map[uint64]string) error {

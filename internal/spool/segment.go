@@ -103,7 +103,7 @@ func (s *Spool) linkInto(dir, from, name string) error {
 	to := s.path(dir, name)
 	err := s.sys.Link(from, to)
 	if errors.Is(err, fs.ErrNotExist) {
-		if err := os.MkdirAll(s.path(dir), 0o750); err != nil {
+		if err := s.makeDirectory(s.path(dir)); err != nil {
 			return err
 		}
 		err = s.sys.Link(from, to)

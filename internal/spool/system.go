@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
@@ -125,6 +126,25 @@ func (s *Spool) syncDirectory(path string) error {
 func (s *Spool) datasync(f *os.File) error {
 	s.syncs.Add(1)
 	return s.sys.Datasync(f)
+}
+
+// makeDirectory makes path, and what it lies in, durable names; a directory
+// that is there already is as good.
+func (s *Spool) makeDirectory(path string) error {
+	err := s.sys.Mkdir(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err := s.makeDirectory(filepath.Dir(path)); err != nil {
+			return err
+		}
+		err = s.sys.Mkdir(path)
+	}
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return s.syncDirectory(filepath.Dir(path))
 }
 
 // replace gives path new content that is either all there or not at all, and
