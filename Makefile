@@ -1,15 +1,16 @@
 # vitals: the two commands are "make run" and "make test".
 
-GO      ?= go
-VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
-PORT    ?= 8186
+GO       ?= go
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+PORT     ?= 8186
+FUZZTIME ?= 10s
 
 PROGRAMS := vitals-agent vitals-relay
 # grpcnotrace leaves out gRPC's debugging pages and the HTML templates that
 # would come with them.
 BUILD    := CGO_ENABLED=0 $(GO) build -trimpath -tags grpcnotrace -ldflags "-s -w -X main.version=$(VERSION)"
 
-.PHONY: help build run test check unit e2e bench dist generate clean go-version
+.PHONY: help build run test check unit e2e fuzz bench dist generate clean go-version
 
 help: ## say what can be made
 	@echo "make TARGET, where TARGET is one of:"
@@ -23,9 +24,9 @@ build: go-version ## build both programs into bin/
 run: build ## run relay and agent here until Ctrl-C; INFLUX_URL=http://host:8086 forwards there, PORT=8187 moves the page
 	@INFLUX_URL="$(INFLUX_URL)" PORT="$(PORT)" sh deploy/run.sh
 
-test: go-version ## install what the tests need, then check, unit tests with the race detector, and the whole programs
+test: go-version ## install what the tests need, then check, unit, fuzz and e2e
 	@sh tests/install.sh
-	@$(MAKE) --no-print-directory check unit e2e
+	@$(MAKE) --no-print-directory check unit fuzz e2e
 
 check: go-version ## gofmt, vet, and that generated code is up to date
 	@unformatted=$$(gofmt -l agent plugins relay internal tests); \
@@ -38,6 +39,9 @@ unit: go-version ## unit tests with the race detector
 
 e2e: go-version ## the programs from outside, with a real InfluxDB
 	$(GO) test -v -timeout 40m ./tests/...
+
+fuzz: go-version ## every fuzz target for FUZZTIME (10s)
+	@GO="$(GO)" sh tests/fuzz.sh $(FUZZTIME)
 
 bench: go-version ## speed and size, side by side with what is installed
 	$(GO) test -run '^$$' -bench . -benchmem ./internal/... ./plugins/... ./relay/...
