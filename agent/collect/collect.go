@@ -53,8 +53,9 @@ type Supervisor struct {
 	cancel    context.CancelFunc
 	wg        sync.WaitGroup // of groups
 
-	mu     sync.Mutex
-	groups map[string]*group
+	groups map[string]*group // by program, or by input where isolated; fixed once started
+
+	mu sync.Mutex // one move at a time
 }
 
 // startPatience is how long the first tick waits for programs that are slow to
@@ -142,7 +143,12 @@ func (s *Supervisor) group(name string, argv []string, in config.Input, shared b
 
 // isolate moves an instance out of the process it shares.
 func (s *Supervisor) isolate(in *instance) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	old, known := in.host()
+	if !old.shared {
+		return // it has moved already
+	}
 	g := s.group(old.name, s.config.Builtin, in.input, false)
 	old.remove(in)
 	in.join(g)

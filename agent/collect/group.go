@@ -59,11 +59,31 @@ func (g *group) run(ctx context.Context) {
 		}
 		g.publish(nil, err)
 		delay := backoff.next(time.Since(began), p != nil && p.gathered.Load())
+		if g.shared && p.crashed() && backoff.failures >= maxCrashes {
+			firstDone()
+			g.scatter()
+			return
+		}
 		g.log.Warn("plugin ended, starting it again", "error", err, "in", delay.Round(time.Millisecond))
 		if delay > 0 { // the first start again is part of starting
 			firstDone()
 		}
 		sleep(ctx, delay)
+	}
+}
+
+// maxCrashes in a row of a shared process are one instance's doing.
+const maxCrashes = 3
+
+// scatter gives every instance a process of its own, for nothing tells which
+// of them keeps killing the one they share.
+func (g *group) scatter() {
+	g.mu.Lock()
+	instances := slices.Clone(g.instances)
+	g.mu.Unlock()
+	g.log.Error("the shared process keeps crashing; each of its inputs gets one of its own", "crashes", maxCrashes)
+	for _, in := range instances {
+		in.isolate(in)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os/exec"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -152,6 +153,20 @@ func (p *process) collector(name string) (*proto.CollectorDescription, error) {
 		return p.serves[0], nil
 	}
 	return nil, fmt.Errorf("the program has no collector %q; it has %q", name, known)
+}
+
+// crashed reports whether the process has ended by its own fault, and not
+// because somebody, such as a kernel without memory, has killed it.
+func (p *process) crashed() bool {
+	if p == nil {
+		return false
+	}
+	var exit *exec.ExitError
+	if !errors.As(p.child.err, &exit) {
+		return false
+	}
+	status, ok := exit.Sys().(syscall.WaitStatus)
+	return ok && (!status.Signaled() || status.Signal() != syscall.SIGKILL)
 }
 
 // kill ends the process at once. It never blocks.

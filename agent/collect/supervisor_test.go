@@ -331,6 +331,27 @@ func TestASharedProcessThatHangsAsAWholeIsKilled(t *testing.T) {
 	}
 }
 
+func TestAnInstanceThatKeepsCrashingTheSharedProcess(t *testing.T) {
+	l := newLab(t)
+	l.add("culprit", "steady", nil)
+	l.add("other", "steady", nil)
+	l.start()
+	l.more("other", 1)
+	shared := l.status("other").Program
+	l.tell("culprit", "exit")
+	l.until("they are parted", func() bool {
+		a, b := l.status("culprit"), l.status("other")
+		return a.Restarts > 0 && b.PID != 0 && a.PID != b.PID && b.State == StateOK && strings.Contains(l.log.String(), "keeps crashing")
+	})
+	pid := l.status("other").PID
+	l.more("other", 5)
+	if s := l.status("other"); s.PID != pid || s.Restarts != 0 || s.Program != shared {
+		t.Errorf("%+v", s)
+	}
+	l.untell("culprit", "exit")
+	l.more("culprit", 2)
+}
+
 func TestBadLinesAreDroppedOneByOne(t *testing.T) {
 	l := newLab(t)
 	l.add("a", "steady", nil)
