@@ -48,6 +48,7 @@ type destination struct {
 	*deliver.Destination
 	name        string
 	client      *influx.Client
+	rejected    *deliver.Rejected
 	provisioner *provision.Provisioner // nil for 2.x
 }
 
@@ -133,7 +134,10 @@ func (r *relay) newDestination(c config.Destination) (*destination, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &destination{name: c.Name, client: client}
+	d := &destination{
+		name: c.Name, client: client,
+		rejected: deliver.NewRejected(filepath.Join(r.config.DataDirectory, "rejected", c.Name), time.Now),
+	}
 	sender := &influx.Sender{Client: client, Rejected: r.rejected(d), Logger: r.log}
 	if c.Version == 1 {
 		d.provisioner = r.newProvisioner(c, client)
@@ -169,10 +173,9 @@ func (r *relay) newProvisioner(c config.Destination, client *influx.Client) *pro
 
 // rejected sets lines aside and says so.
 func (r *relay) rejected(d *destination) func(influx.Target, []byte, string) error {
-	files := deliver.NewRejected(filepath.Join(r.config.DataDirectory, "rejected", d.name), time.Now)
 	return func(t influx.Target, lines []byte, reason string) error {
 		n := countLines(lines)
-		if err := files.Add(t, lines, reason); err != nil {
+		if err := d.rejected.Add(t, lines, reason); err != nil {
 			return err
 		}
 		d.CountRejected(n)
@@ -237,6 +240,9 @@ func (r *relay) alarms() []string {
 		}
 		if d.provisioner != nil && d.provisioner.Trouble() != "" && d.Status().State == deliver.Delivering {
 			alarms = append(alarms, fmt.Sprintf("%s: %s", d.name, d.provisioner.Trouble()))
+		}
+		if lost := d.rejected.Lost(); lost > 0 {
+			alarms = append(alarms, fmt.Sprintf("%s: %d KB of rejected lines were removed to make room for newer ones", d.name, lost>>10))
 		}
 	}
 	q := r.queue.Stats()

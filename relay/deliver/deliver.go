@@ -19,6 +19,10 @@ const (
 	maxRawBytes = 20_000_000
 	maxBytes    = 8 << 20 // compressed
 	maxLines    = 100_000
+	// pace is how long after a write the next small one begins: what comes in
+	// meanwhile shares it. The first after a pause is not kept waiting.
+	pace  = 20 * time.Millisecond
+	small = 256 << 10 // compressed
 	// grace is how long a write that is under way may take at the end.
 	grace = 3 * time.Second
 )
@@ -61,6 +65,7 @@ type Destination struct {
 	ahead   queue.Batch // read, and not in joined
 	isAhead bool
 	joined  queue.Batch // of one target; Seq is the last one's
+	began   time.Time   // of the last write
 
 	mu     sync.Mutex
 	status Status
@@ -153,7 +158,8 @@ func (d *Destination) restart() {
 }
 
 // collect fills joined with at least one batch, and with what follows it under
-// the same target as far as the limits go. It waits for the first only.
+// the same target as far as the limits go. It waits for the first, and for
+// others only if the last write was a moment ago.
 func (d *Destination) collect(ctx context.Context) error {
 	if !d.isAhead {
 		if err := d.config.Reader.Next(ctx, &d.ahead); err != nil {
@@ -163,11 +169,22 @@ func (d *Destination) collect(ctx context.Context) error {
 	body := d.joined.Body[:0]
 	d.joined = d.ahead
 	d.joined.Body = append(body, d.ahead.Body...)
-	for {
+	for waited := false; ; {
 		var err error
 		d.isAhead, err = d.config.Reader.TryNext(&d.ahead)
-		if err != nil || !d.isAhead || !d.limit.fits(&d.joined, &d.ahead) {
+		if err != nil || d.isAhead && !d.limit.fits(&d.joined, &d.ahead) {
 			return err
+		}
+		if !d.isAhead {
+			soon := pace - time.Since(d.began)
+			if waited || soon <= 0 || len(d.joined.Body) >= small {
+				return nil
+			}
+			waited = true
+			if !sleep(ctx, soon) {
+				return ctx.Err()
+			}
+			continue
 		}
 		d.joined.Seq = d.ahead.Seq
 		d.joined.Lines += d.ahead.Lines
@@ -201,6 +218,7 @@ func (l *limit) grow() {
 func (d *Destination) deliver(ctx, hard context.Context) error {
 	var backoff influx.Backoff
 	for {
+		d.began = time.Now()
 		err := d.config.Sender.Deliver(hard, d.joined.Target, influx.Batch{
 			Body: d.joined.Body, Lines: d.joined.Lines, Suspect: backoff.Suspect(),
 		})

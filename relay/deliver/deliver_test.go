@@ -282,6 +282,23 @@ func TestNeighboursAreJoinedUnderTheirKey(t *testing.T) {
 	}
 }
 
+func TestAStreamOfSmallBatchesSharesWrites(t *testing.T) {
+	f := newFixture(t)
+	s := newServer(t, all)
+	d := f.start("near", s, nil)
+	var want []string
+	for i := range 300 {
+		f.append(ns, fmt.Sprintf("m v=%d 1", i))
+		want = append(want, fmt.Sprintf("d//: m v=%d 1", i))
+	}
+	stored(t, s, want...)
+	empty(t, d)
+	if s.mu.Lock(); s.writes > 150 {
+		t.Errorf("%d writes for 300 small batches", s.writes)
+	}
+	s.mu.Unlock()
+}
+
 func TestOnlyTheBadLinesAreSetAside(t *testing.T) {
 	f := newFixture(t)
 	bad := func(l string) bool { return strings.Contains(l, "bad") }

@@ -14,8 +14,11 @@ import (
 	"log/slog"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
+
+	"github.com/klauspost/compress/gzip"
 
 	"github.com/rpicluster/vitals/relay/deliver"
 	"github.com/rpicluster/vitals/relay/fleet"
@@ -63,6 +66,7 @@ type Handler struct {
 
 	mu       sync.Mutex
 	fragment []byte // shared by all who watch
+	packed   []byte // the same, compressed
 	rendered time.Time
 }
 
@@ -154,9 +158,23 @@ func (h *Handler) serveFragment(w http.ResponseWriter, r *http.Request) {
 			h.fail(w, err)
 			return
 		}
-		h.fragment, h.rendered = b.Bytes(), now
+		h.fragment, h.packed, h.rendered = b.Bytes(), compress(b.Bytes()), now
 	}
-	answer(w, "text/html; charset=utf-8", h.fragment)
+	w.Header().Set("Vary", "Accept-Encoding")
+	body := h.fragment
+	if strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
+		w.Header().Set("Content-Encoding", "gzip")
+		body = h.packed
+	}
+	answer(w, "text/html; charset=utf-8", body)
+}
+
+func compress(text []byte) []byte {
+	var b bytes.Buffer
+	zw := gzip.NewWriter(&b)
+	zw.Write(text) // into memory: cannot fail
+	zw.Close()
+	return b.Bytes()
 }
 
 func (h *Handler) render(w http.ResponseWriter, name string, data any) {

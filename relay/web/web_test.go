@@ -215,6 +215,25 @@ func TestTheFragmentIsMadeOnceASecond(t *testing.T) {
 	}
 }
 
+func TestTheFragmentTravelsCompressed(t *testing.T) {
+	h, err := New(Config{Nodes: func() []fleet.Node { return []fleet.Node{aNode()} }, Status: aStatus})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(h)
+	defer server.Close()
+	resp, err := http.Get(server.URL + "/fragment") // which asks for gzip and undoes it
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil || !resp.Uncompressed {
+		t.Errorf("compressed: %v, %v", resp.Uncompressed, err)
+	}
+	contains(t, string(body), `data-key="pi-1"`)
+}
+
 func TestManyNodesAreSmall(t *testing.T) {
 	nodes := make([]fleet.Node, 300)
 	for i := range nodes {
