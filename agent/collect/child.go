@@ -175,7 +175,7 @@ func (c *child) PID() int {
 func (c *child) Stdout() io.ReadCloser { return c.stdout }
 
 // Stderr is the plugin's log.
-func (c *child) Stderr() io.ReadCloser { return c.stderr }
+func (c *child) Stderr() io.ReadCloser { return newEntries(c.stderr) }
 
 // Name is the base name of the program.
 func (c *child) Name() string { return filepath.Base(c.cmd.Path) }

@@ -79,6 +79,14 @@ func (f *fake) Configure(_ context.Context, r *proto.ConfigureRequest) (*proto.C
 	return &proto.ConfigureReply{OmitHost: options.OmitHost}, nil
 }
 
+// misleading are log entries that look like go-plugin's own and are not.
+const misleading = `{"@message": 5}
+ {"@message": [1]}
+{"@level": ["error"], "@message": "a list for a level"}
+{"@timestamp": null, "@message": "no time"}
+{"@level": "warn", "@message": "an honest entry", "@module": 7}
+`
+
 func (f *fake) Gather(_ context.Context, r *proto.GatherRequest) (*proto.GatherReply, error) {
 	does := func(what string) bool {
 		_, err := os.Stat(filepath.Join(f.dirs[r.InstanceId], what))
@@ -110,6 +118,8 @@ func (f *fake) Gather(_ context.Context, r *proto.GatherRequest) (*proto.GatherR
 		return &proto.GatherReply{Lines: []byte(lines), Error: "half of it is missing"}, nil
 	case does("flood"):
 		os.Stderr.Write(bytes.Repeat([]byte("a line of a log that goes on and on\n"), 20_000))
+	case does("misleading"):
+		_, _ = syscall.Write(2, []byte(misleading)) // os.Stderr is go-plugin's by now
 	case does("environment"):
 		lines = fmt.Sprintf("steady environment=%q\n", strings.ReplaceAll(strings.Join(os.Environ(), " "), `"`, ""))
 	}

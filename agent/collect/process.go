@@ -62,16 +62,15 @@ func startProcess(ctx context.Context, cmd command) (*process, error) {
 	logger := newBridge(cmd.log)
 	p := &process{child: child, started: time.Now(), log: logger.source}
 	p.client = plugin.NewClient(&plugin.ClientConfig{
-		HandshakeConfig:  plugins.Handshake(),
-		Plugins:          plugins.PluginSet(),
-		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
-		SkipHostEnv:      true,
-		StartTimeout:     cmd.timeout,
-		Logger:           logger,
-		SyncStdout:       logger,
-		SyncStderr:       logger,
-		// The smallest that holds a long line of a log.
-		PluginLogBufferSize: 8 << 10,
+		HandshakeConfig:     plugins.Handshake(),
+		Plugins:             plugins.PluginSet(),
+		AllowedProtocols:    []plugin.Protocol{plugin.ProtocolGRPC},
+		SkipHostEnv:         true,
+		StartTimeout:        cmd.timeout,
+		Logger:              logger,
+		SyncStdout:          logger,
+		SyncStderr:          logger,
+		PluginLogBufferSize: logBuffer,
 		UnixSocketConfig:    &plugin.UnixSocketConfig{TempDir: cmd.sockets},
 		GRPCDialOptions: []grpc.DialOption{
 			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxReply)),

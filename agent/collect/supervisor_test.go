@@ -405,6 +405,20 @@ func TestAPluginThatLogsWithoutEndIsCutShort(t *testing.T) {
 	}
 }
 
+// go-plugin panics, in the agent, on an entry whose message is not a string.
+func TestMisleadingLogEntriesAreText(t *testing.T) {
+	l := newLab(t)
+	l.add("a", "steady", l.dropIn("misleading", ""))
+	l.tell("a", "misleading")
+	l.start()
+	l.more("a", 3)
+	for _, want := range []string{`{\"@message\": 5}`, "a list for a level", "no time", "an honest entry"} {
+		if !strings.Contains(l.log.String(), want) {
+			t.Errorf("the log does not say %s:\n%s", want, l.log.String())
+		}
+	}
+}
+
 func TestADeadProcessIsNoticedInSpiteOfItsOffspring(t *testing.T) {
 	l := newLab(t)
 	l.add("a", "steady", both(slowly, l.dropIn("offspring", "")))
