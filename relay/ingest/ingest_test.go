@@ -242,7 +242,7 @@ func BenchmarkWrite(b *testing.B) {
 	text := func(lines int) string {
 		var s strings.Builder
 		for i := range lines {
-			fmt.Fprintf(&s, "cpu,cpu=cpu%d,host=node%d usage_user=%v,usage_system=1.25,usage_idle=97,usage_nice=0,seq=%di %d\n", i%4, i%200, float64(i%1000)/10.3, i, 1700000000000000000+i*1000)
+			fmt.Fprintf(&s, "cpu,cpu=cpu%d,host=node%d usage_user=%v,usage_system=1.25,usage_idle=97,usage_nice=0,seq=%di %d\n", i%4, i%200, float64(i%1000)/10.3, i, 1700000000000000000+int64(i)*1000)
 		}
 		return s.String()
 	}
