@@ -423,6 +423,22 @@ func TestMissingDatabaseIsCreatedOnce(t *testing.T) {
 	}
 }
 
+func TestADatabaseThatCannotBeHoldsNothingUp(t *testing.T) {
+	s := newServer(t, func([]string) (int, string) { return 404, `{"error":"database not found: \"a/b\""}` })
+	for refusal, want := range map[string]string{"invalid name": five, "timeout": ""} {
+		var rejected string
+		sender := &Sender{
+			Client:         newClient(t, Config{URLs: []string{s.URL}}),
+			CreateDatabase: func(context.Context, string) error { return errors.New(refusal) },
+			Rejected:       func(_ Target, lines []byte, _ string) error { rejected += string(lines); return nil },
+		}
+		err := sender.Deliver(t.Context(), Target{Database: "a/b"}, Batch{Body: Gzip(nil, []byte(five))})
+		if rejected != want || (err == nil) != (want != "") {
+			t.Errorf("%s: rejected %q, error %v", refusal, rejected, err)
+		}
+	}
+}
+
 func TestRejectedThatCannotBeKeptIsNotGivenUp(t *testing.T) {
 	s := newServer(t, func([]string) (int, string) { return 500, `{"error":"retention policy not found: x"}` })
 	full := errors.New("disk full")

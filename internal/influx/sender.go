@@ -43,11 +43,14 @@ type Sender struct {
 func (s *Sender) Deliver(ctx context.Context, t Target, b Batch) error {
 	err := s.Client.Write(ctx, t, b.Body)
 	if e := (*WriteError)(nil); errors.As(err, &e) && e.Class == MissingDatabase && s.CreateDatabase != nil {
-		if err := s.CreateDatabase(ctx, t.Database); err != nil {
-			e.Message += "; creating it: " + err.Error()
-			return e
+		if creating := s.CreateDatabase(ctx, t.Database); creating == nil {
+			err = s.Client.Write(ctx, t, b.Body)
+		} else {
+			e.Message += "; creating it: " + creating.Error()
+			if strings.HasSuffix(creating.Error(), "invalid name") {
+				e.Class = Poison // there will never be one
+			}
 		}
-		err = s.Client.Write(ctx, t, b.Body)
 	}
 	if err == nil {
 		return nil

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Kind says what a statement does.
@@ -118,4 +120,13 @@ func Duration(d time.Duration) string {
 		}
 	}
 	return fmt.Sprintf("%dns", d)
+}
+
+// ValidName reports whether an InfluxDB can have a database or a retention
+// policy of that name. Lines for one that cannot exist would wait for it for
+// ever, and all others behind them.
+func ValidName(name string) bool {
+	unprintable := func(r rune) bool { return !unicode.IsPrint(r) }
+	return name != "" && name != "." && name != ".." && utf8.ValidString(name) &&
+		!strings.ContainsAny(name, `/\`) && !strings.ContainsFunc(name, unprintable)
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/rpicluster/vitals/internal/influx"
 	"github.com/rpicluster/vitals/internal/line"
+	"github.com/rpicluster/vitals/relay/influxql"
 )
 
 // maxParams and maxQuery bound the cache of query strings.
@@ -27,6 +28,7 @@ type writeParams struct {
 	precisionKnown   bool
 	consistencyKnown bool
 	pretty           bool
+	databaseCanBe    bool
 	nameFits         bool
 	target           influx.Target // of lines kept in the precision they came in
 }
@@ -122,7 +124,7 @@ func parseV2(query string) *writeParams {
 }
 
 func (w *writeParams) settle() {
-	control := func(r rune) bool { return r < ' ' || r == 0x7f }
-	w.nameFits = len(w.database)+len(w.policy) <= maxNames && !strings.ContainsFunc(w.database+w.policy, control)
+	w.databaseCanBe = influxql.ValidName(w.database)
+	w.nameFits = len(w.database)+len(w.policy) <= maxNames && (w.policy == "" || influxql.ValidName(w.policy))
 	w.target = influx.Target{Database: w.database, RetentionPolicy: w.policy, Precision: w.precision.String()}
 }

@@ -81,6 +81,9 @@ func (h *Handler) execute(s influxql.Statement) result {
 	case influxql.ShowPolicies:
 		return h.policies(s.Database)
 	}
+	if !influxql.ValidName(s.Database) || s.Policy.Name != "" && !influxql.ValidName(s.Policy.Name) {
+		return result{Error: "invalid name"}
+	}
 	if err := h.config.Databases.Create(s); err != nil {
 		return result{Error: err.Error()}
 	}

@@ -3,6 +3,7 @@ package ingest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 
@@ -26,8 +27,11 @@ func (h *Handler) writeV1(w http.ResponseWriter, r *http.Request) {
 	case p.database == "":
 		fail(http.StatusBadRequest, "database is required")
 		return
+	case !p.databaseCanBe:
+		fail(http.StatusNotFound, fmt.Sprintf("database not found: %q", p.database))
+		return
 	case !p.nameFits:
-		fail(http.StatusBadRequest, "invalid name of a database or retention policy")
+		fail(http.StatusBadRequest, "invalid name of a retention policy, or too long a name")
 		return
 	}
 	q := h.requests.Get().(*request)
@@ -94,7 +98,7 @@ func (h *Handler) writeV2(w http.ResponseWriter, r *http.Request) {
 	case p.bucket == "":
 		fail(http.StatusNotFound, "not found", "bucket not found")
 		return
-	case p.database == "", !p.nameFits:
+	case !p.databaseCanBe, !p.nameFits:
 		fail(http.StatusNotFound, "not found", `bucket "`+p.bucket+`" not found`)
 		return
 	}
