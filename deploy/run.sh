@@ -56,6 +56,8 @@ stop() {
 died() {
 	echo "vitals-$1 has stopped; the end of .run/$1.log says why:" >&2
 	tail -n 5 ".run/$1.log" >&2
+	grep -q 'address already in use' ".run/$1.log" &&
+		echo "port $port is taken; 'make run PORT=$((port + 1))' takes another" >&2
 	stop
 	exit 1
 }
