@@ -7,6 +7,7 @@ import (
 	"github.com/rpicluster/vitals/plugins/node"
 	"github.com/rpicluster/vitals/plugins/ram"
 	"github.com/rpicluster/vitals/plugins/swap"
+	"github.com/rpicluster/vitals/plugins/system"
 	"github.com/rpicluster/vitals/plugins/temperature"
 )
 
@@ -14,5 +15,6 @@ import (
 func All() []plugins.Description {
 	return []plugins.Description{
 		cpu.Description(), ram.Description(), swap.Description(), temperature.Description(), node.Description(),
+		system.Description(),
 	}
 }
