@@ -4,6 +4,7 @@ package builtin
 import (
 	"github.com/rpicluster/vitals/plugins"
 	"github.com/rpicluster/vitals/plugins/cpu"
+	"github.com/rpicluster/vitals/plugins/kernel"
 	"github.com/rpicluster/vitals/plugins/node"
 	"github.com/rpicluster/vitals/plugins/ram"
 	"github.com/rpicluster/vitals/plugins/swap"
@@ -16,5 +17,6 @@ func All() []plugins.Description {
 	return []plugins.Description{
 		cpu.Description(), ram.Description(), swap.Description(), temperature.Description(), node.Description(),
 		system.Description(),
+		kernel.Description(),
 	}
 }
