@@ -6,6 +6,7 @@ import (
 	"github.com/rpicluster/vitals/plugins/cpu"
 	"github.com/rpicluster/vitals/plugins/kernel"
 	"github.com/rpicluster/vitals/plugins/node"
+	"github.com/rpicluster/vitals/plugins/processes"
 	"github.com/rpicluster/vitals/plugins/ram"
 	"github.com/rpicluster/vitals/plugins/swap"
 	"github.com/rpicluster/vitals/plugins/system"
@@ -18,5 +19,6 @@ func All() []plugins.Description {
 		cpu.Description(), ram.Description(), swap.Description(), temperature.Description(), node.Description(),
 		system.Description(),
 		kernel.Description(),
+		processes.Description(),
 	}
 }
