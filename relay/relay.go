@@ -146,7 +146,7 @@ func (r *relay) newDestination(c config.Destination) (*destination, error) {
 				if c.Database != "" {
 					name = c.Database
 				}
-				return d.provisioner.Ensure(ctx, name)
+				return d.provisioner.Create(ctx, name)
 			}
 		}
 	}

@@ -24,8 +24,8 @@ type Server interface {
 type Config struct {
 	Destination string
 	Server      Server
-	// Enabled: make Database, and every database that a write finds missing,
-	// with Policy. What clients ask for is made in any case.
+	// Enabled: make Database with Policy. Any other database is somebody
+	// else's: it is made as clients ask for it, and never touched again.
 	Enabled  bool
 	Database string
 	Policy   influxql.Policy
@@ -122,10 +122,8 @@ func (p *Provisioner) one(ctx context.Context, s influxql.Statement) error {
 	if p.config.Redirected {
 		return nil
 	}
-	// A client that does not say how long its lines shall be kept gets what
-	// the operator has said, not InfluxDB's "for ever".
-	if s.Kind == influxql.CreateDatabase && s.Policy == (influxql.Policy{}) && p.config.Enabled {
-		return p.Ensure(ctx, s.Database)
+	if s.Kind == influxql.CreateDatabase && s.Policy == (influxql.Policy{}) {
+		return p.Create(ctx, s.Database)
 	}
 	_, err := p.config.Server.Query(ctx, s.String())
 	if err != nil && conflicts(err) {
@@ -141,7 +139,18 @@ func conflicts(err error) bool {
 	return strings.Contains(err.Error(), "already exists") || strings.Contains(err.Error(), "conflicts with an existing policy")
 }
 
-// Ensure makes a database with the policy. What exists is left alone, except
+// Create makes a database that a client asked for or wrote to: the relay's own
+// with its policy, any other as InfluxDB makes it by itself. Another one that
+// exists stays as it is: a new default policy would hide what it holds. It may
+// be called at any time, from anywhere.
+func (p *Provisioner) Create(ctx context.Context, database string) error {
+	if p.config.Enabled && database == p.config.Database {
+		return p.Ensure(ctx, database)
+	}
+	return p.run(ctx, influxql.Statement{Kind: influxql.CreateDatabase, Database: database}.String())
+}
+
+// Ensure makes the relay's own database with the policy. What exists is left alone, except
 // that a policy of that name gets the duration, replication and default that
 // are asked for. It may be called at any time, from anywhere.
 func (p *Provisioner) Ensure(ctx context.Context, database string) error {

@@ -23,6 +23,9 @@ const year = 365 * 24 * time.Hour
 
 var wanted = influxql.Policy{Name: "node_vitals_year_rp", Duration: year, Replication: 3, Default: true}
 
+// lasting is what InfluxDB gives a database by itself.
+var lasting = influxql.Policy{Name: "autogen", Replication: 1, Default: true}
+
 // server understands what provisioning says, as InfluxDB does.
 type server struct {
 	mu        sync.Mutex
@@ -60,6 +63,9 @@ func (s *server) Query(_ context.Context, text string) ([]influx.Series, error) 
 	}
 	s.changes = append(s.changes, text)
 	if st.Kind == influxql.CreateDatabase {
+		if _, exists := s.databases[st.Database]; exists && st.Policy.Name == "" {
+			return nil, nil
+		}
 		if st.Policy.Name == "" {
 			st.Policy = influxql.Policy{Name: "autogen", Replication: 1}
 		}
@@ -111,7 +117,6 @@ func provisioner(t *testing.T, s *server, d *Databases) *Provisioner {
 }
 
 func TestEnsure(t *testing.T) {
-	lasting := influxql.Policy{Name: "autogen", Replication: 1, Default: true}
 	other := wanted
 	other.Duration = 24 * time.Hour
 	quiet := wanted
@@ -191,7 +196,7 @@ func TestWhatClientsAskForIsMadeOnEveryDestination(t *testing.T) {
 		}
 	}
 	want := map[string][]influxql.Policy{
-		"node_vitals": {wanted}, "telegraf": {wanted},
+		"node_vitals": {wanted}, "telegraf": {lasting},
 		"x": {{Name: "day", Duration: 24 * time.Hour, Replication: 1, Default: true}, {Name: "week", Duration: 7 * 24 * time.Hour, Replication: 1}},
 	}
 	for _, destination := range []string{"near", "far"} {
@@ -209,6 +214,46 @@ func TestWhatClientsAskForIsMadeOnEveryDestination(t *testing.T) {
 	}
 	if todo, _ := d.pending("new"); len(todo) != 3 {
 		t.Errorf("for a new destination: %v", todo)
+	}
+}
+
+func TestDatabasesOfOthersAreLeftAlone(t *testing.T) {
+	month := influxql.Policy{Name: "month", Duration: 30 * 24 * time.Hour, Replication: 1, Default: true}
+	tests := []struct {
+		name, database string
+		there          []influxql.Policy
+		want           []influxql.Policy
+		changes        []string
+	}{
+		{"one that exists", "tele5", []influxql.Policy{month}, []influxql.Policy{month}, []string{`CREATE DATABASE "tele5"`}},
+		{"one that is absent", "tele5", nil, []influxql.Policy{lasting}, []string{`CREATE DATABASE "tele5"`}},
+		{"the relay's own", "node_vitals", nil, []influxql.Policy{wanted}, []string{
+			`CREATE DATABASE "node_vitals" WITH DURATION 365d REPLICATION 3 NAME "node_vitals_year_rp"`}},
+	}
+	for _, tt := range tests {
+		for _, asked := range []bool{true, false} { // else a write found it missing
+			s := newServer(nil)
+			if tt.there != nil {
+				s.databases[tt.database] = tt.there
+			}
+			p := provisioner(t, s, open(t, t.TempDir()))
+			create := p.Create
+			if asked {
+				create = func(ctx context.Context, name string) error {
+					return p.one(ctx, influxql.Statement{Kind: influxql.CreateDatabase, Database: name})
+				}
+			}
+			err := create(t.Context(), tt.database)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if d := cmp.Diff(tt.want, s.databases[tt.database]); d != "" {
+				t.Errorf("%s: %s", tt.name, d)
+			}
+			if d := cmp.Diff(tt.changes, s.changes[:1]); d != "" {
+				t.Errorf("%s: %s", tt.name, d)
+			}
+		}
 	}
 }
 
