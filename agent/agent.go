@@ -142,11 +142,11 @@ func (a *agent) collect(ctx context.Context, runtimeDir string, sink collect.Sin
 	return mistakes(err)
 }
 
-// open opens the outputs. Without a directory they work from memory.
+// open opens the outputs. Without a directory they send once, from memory.
 func (a *agent) open(directory string) error {
 	for _, o := range a.config.Outputs {
 		out, err := output.Open(output.Config{
-			Output: o, Disk: a.config.Agent.DiskBuffer, Directory: directory,
+			Output: o, Disk: a.config.Agent.DiskBuffer, Directory: directory, Once: directory == "",
 			MaxBytes: a.config.Agent.BufferMaxBytes, Logger: a.log,
 			UserAgent: "vitals-agent/" + version + " " + runtime.Version(),
 		})

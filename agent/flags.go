@@ -28,7 +28,8 @@ What to run:
 
 How:
   --test                 exit code 1 if a collector fails
-  --once                 exit code 1 if a collector fails or lines could not be sent
+  --once                 exit code 1 if a collector fails or lines could not be sent; those are lost,
+                         for the buffer on disk belongs to the agent that runs
   --debug                log more
   --quiet                log errors only
   --version, --help      a flag may be written with one dash, as Telegraf's

@@ -217,9 +217,12 @@ func TestOnce(t *testing.T) {
 		t.Error(s)
 	}
 	path, _ = node(t, "[[inputs.mem]]\n[[outputs.influxdb]]\nurls = [\"http://127.0.0.1:1\"]\n")
-	_, _, err := call(t, "--config", path, "--once")
-	if err == nil || !strings.Contains(err.Error(), "output influxdb: 1 lines were not sent") {
+	_, stderr, err := call(t, "--config", path, "--once")
+	if err == nil || !strings.Contains(err.Error(), "output influxdb: 1 line was not sent and is lost") || !strings.Contains(err.Error(), "connection refused") {
 		t.Error(err)
+	}
+	if strings.Contains(stderr, "nothing is lost") || strings.Contains(stderr, "tried again") {
+		t.Error(stderr)
 	}
 }
 

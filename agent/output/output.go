@@ -48,6 +48,7 @@ type Config struct {
 	Disk      bool   // buffer_strategy
 	Directory string // of all outputs' buffers; empty: memory only
 	MaxBytes  int64  // of the buffer on disk
+	Once      bool   // everything is sent in one attempt, Flush, or lost
 	UserAgent string
 	Logger    *slog.Logger
 
@@ -252,10 +253,12 @@ func (o *Output) Run(ctx context.Context) error {
 			timer.Reset(o.period())
 		}
 	}
-	if err := o.flush(calls, true); err != nil {
-		o.log.Info("not everything was sent; the rest waits for the next start", "error", err)
+	unsent := o.flush(calls, true)
+	err := o.Close(context.WithoutCancel(ctx))
+	if unsent != nil && err == nil {
+		o.log.Info("not everything was sent; the rest waits for the next start", "error", unsent)
 	}
-	return o.Close(context.WithoutCancel(ctx))
+	return err
 }
 
 func (o *Output) period() time.Duration {
@@ -274,18 +277,12 @@ func (o *Output) Flush(ctx context.Context) error {
 	return nil
 }
 
-// Close brings what is left to the disk and closes the output. Lines that
-// cannot be kept are named in the error.
+// Close brings what is left to the disk and closes the output. The error tells
+// of lines that cannot be kept.
 func (o *Output) Close(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, appendTimeout)
 	defer cancel()
 	o.spill(ctx)
 	o.to.close()
-	err := o.closeSpool()
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.memory.lines > 0 {
-		err = errors.Join(err, fmt.Errorf("output %s: %d lines were not sent and there is no buffer on disk to keep them", o.config.ID, o.memory.lines))
-	}
-	return err
+	return errors.Join(o.closeSpool(), o.lost())
 }

@@ -353,10 +353,62 @@ func TestAFullDiskLeavesMemory(t *testing.T) {
 func TestWhatCannotBeKeptIsToldWhenStopping(t *testing.T) {
 	db := newInfluxd(t)
 	db.misbehave(status(http.StatusServiceUnavailable, "busy"))
-	o := run(t, settings(db.URL))
+	notADirectory := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(notADirectory, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for directory, why := range map[string]string{"": "there is none on disk", notADirectory: "not a directory"} {
+		var log strings.Builder
+		c := settings(db.URL)
+		c.Directory, c.Logger = directory, slog.New(slog.NewTextHandler(&log, nil))
+		o := run(t, c)
+		o.give(0, 7)
+		err := o.stop()
+		if err == nil || !strings.Contains(err.Error(), "output main: 7 lines were not sent and are lost; the buffer: ") || !strings.Contains(err.Error(), why) {
+			t.Error(err)
+		}
+		for _, lie := range []string{"nothing is lost", "waits for the next start"} {
+			if strings.Contains(log.String(), lie) {
+				t.Errorf("%q is said:\n%s", lie, log.String())
+			}
+		}
+		if !strings.Contains(log.String(), "writing failed, it is tried again; lines wait in memory only") || !strings.Contains(log.String(), "at_most=100") {
+			t.Error(log.String())
+		}
+	}
+}
+
+func TestWhatIsKeptIsToldWhenStopping(t *testing.T) {
+	db := newInfluxd(t)
+	db.misbehave(status(http.StatusServiceUnavailable, "busy"))
+	var log strings.Builder
+	c := settings(db.URL)
+	c.Directory, c.Logger = t.TempDir(), slog.New(slog.NewTextHandler(&log, nil))
+	o := run(t, c)
 	o.give(0, 7)
-	if err := o.stop(); err == nil || !strings.Contains(err.Error(), "output main: 7 lines were not sent") {
+	if err := o.stop(); err != nil {
 		t.Error(err)
+	}
+	for _, want := range []string{"nothing is lost", "waits for the next start"} {
+		if !strings.Contains(log.String(), want) {
+			t.Errorf("%q is not said:\n%s", want, log.String())
+		}
+	}
+}
+
+func TestRefusedLinesThatCannotBeSetAside(t *testing.T) {
+	db := newInfluxd(t)
+	db.misbehave(status(http.StatusBadRequest, "unable to parse: it is three"))
+	var log strings.Builder
+	c := settings(db.URL)
+	c.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	o := run(t, c)
+	o.give(3, 4)
+	if err := o.stop(); err != nil {
+		t.Error(err)
+	}
+	if !strings.Contains(log.String(), "lines were refused for good and are lost") || !strings.Contains(log.String(), "n=3i") {
+		t.Error(log.String())
 	}
 }
 

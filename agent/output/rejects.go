@@ -31,9 +31,6 @@ func (r *rejects) path() string {
 
 // add appends lines. An error keeps them from being given up.
 func (r *rejects) add(lines []byte, reason string, now time.Time) error {
-	if r.directory == "" {
-		return nil
-	}
 	if err := os.MkdirAll(r.directory, 0o750); err != nil {
 		return fmt.Errorf("keep rejected lines: %w", err)
 	}

@@ -1,6 +1,9 @@
 package output
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // Status is how one output is doing.
 type Status struct {
@@ -70,9 +73,48 @@ func (o *Output) failed(err error) {
 	c.failing = true
 	c.lastError, c.lastErrorAt = err.Error(), time.Now()
 	o.mu.Unlock()
-	if !again {
-		o.log.Warn("writing failed; nothing is lost, it is tried again", "url", o.to.url(), "error", err)
+	if again || o.config.Once { // whoever makes the one attempt has the error
+		return
 	}
+	if reason, lines := o.memoryOnly(); reason != "" {
+		o.log.Warn("writing failed, it is tried again; lines wait in memory only, the oldest are dropped when there are too many",
+			"url", o.to.url(), "error", err, "at_most", lines, "buffer", reason)
+		return
+	}
+	o.log.Warn("writing failed; nothing is lost, it is tried again", "url", o.to.url(), "error", err)
+}
+
+// memoryOnly says why lines that cannot be sent are not on disk, and how many
+// memory may hold. The reason is empty if they are.
+func (o *Output) memoryOnly() (reason string, lines int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.noDisk(), o.memory.limit
+}
+
+// noDisk says why the disk takes no lines; empty if it does. o.mu is held.
+func (o *Output) noDisk() string {
+	if o.counts.buffer == "" && o.spool == nil {
+		return "there is none on disk"
+	}
+	return o.counts.buffer
+}
+
+// lost tells of the lines that neither the destination nor the disk has taken.
+func (o *Output) lost() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	what := "lines were not sent and are lost"
+	if o.memory.lines == 1 {
+		what = "line was not sent and is lost"
+	}
+	switch {
+	case o.memory.lines == 0:
+		return nil
+	case o.config.Once:
+		return fmt.Errorf("output %s: %d %s: they are sent once or not at all", o.config.ID, o.memory.lines, what)
+	}
+	return fmt.Errorf("output %s: %d %s; the buffer: %s", o.config.ID, o.memory.lines, what, o.noDisk())
 }
 
 // reject books lines that the destination will never take, and keeps them for
@@ -83,6 +125,10 @@ func (o *Output) reject(lines []byte, n int, reason string) {
 	o.counts.rejected += int64(n)
 	o.counts.written -= int64(n) // the batch counts them when it is done
 	o.mu.Unlock()
+	if o.rejects.path() == "" {
+		o.log.Error("lines were refused for good and are lost", "lines", n, "reason", reason, "first", oneLine(string(lines)))
+		return
+	}
 	o.log.Error("lines were refused for good", "lines", n, "reason", reason, "kept_in", o.rejects.path())
 	if err := o.rejects.add(lines, reason, time.Now()); err != nil {
 		o.log.Error("refused lines are lost", "error", err, "first", oneLine(string(lines)))
