@@ -5,6 +5,7 @@ import (
 	"github.com/rpicluster/vitals/plugins"
 	"github.com/rpicluster/vitals/plugins/cpu"
 	"github.com/rpicluster/vitals/plugins/kernel"
+	"github.com/rpicluster/vitals/plugins/net"
 	"github.com/rpicluster/vitals/plugins/node"
 	"github.com/rpicluster/vitals/plugins/processes"
 	"github.com/rpicluster/vitals/plugins/ram"
@@ -20,5 +21,6 @@ func All() []plugins.Description {
 		system.Description(),
 		kernel.Description(),
 		processes.Description(),
+		net.Description(),
 	}
 }
