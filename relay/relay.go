@@ -222,39 +222,6 @@ func (r *relay) status() web.Status {
 	return s
 }
 
-// alarms are what somebody should look at.
-func (r *relay) alarms() []string {
-	alarms := []string{}
-	names, err := r.queue.Destinations()
-	if err != nil {
-		alarms = append(alarms, fmt.Sprintf("the destinations on disk cannot be listed: %v", err))
-	}
-	for _, name := range names {
-		if !slices.ContainsFunc(r.destinations, func(d *destination) bool { return d.name == name }) {
-			alarms = append(alarms, fmt.Sprintf("lines are kept for the destination %q, which is not configured: configure it again, or run vitals-relay destinations forget %s", name, name))
-		}
-	}
-	for _, d := range r.destinations {
-		if s := d.Status(); s.State == deliver.Held {
-			alarms = append(alarms, fmt.Sprintf("%s refuses writes until somebody acts: %s", d.name, s.Error))
-		}
-		if d.provisioner != nil && d.provisioner.Trouble() != "" && d.Status().State == deliver.Delivering {
-			alarms = append(alarms, fmt.Sprintf("%s: %s", d.name, d.provisioner.Trouble()))
-		}
-		if lost := d.rejected.Lost(); lost > 0 {
-			alarms = append(alarms, fmt.Sprintf("%s: %d KB of rejected lines were removed to make room for newer ones", d.name, lost>>10))
-		}
-	}
-	q := r.queue.Stats()
-	if q.DroppedLines > 0 {
-		alarms = append(alarms, fmt.Sprintf("%d lines were dropped because the queue was full", q.DroppedLines))
-	}
-	if low := int64(r.config.Queue.MinFreeBytes); q.FreeBytes >= 0 && q.FreeBytes < low {
-		alarms = append(alarms, fmt.Sprintf("writes are refused: the disk of %s has %d MB left, less than min_free_bytes (%d MB)", r.config.DataDirectory, q.FreeBytes>>20, low>>20))
-	}
-	return alarms
-}
-
 // forget gives up a destination that is no longer configured.
 func (r *relay) forget(name string) error {
 	if slices.ContainsFunc(r.destinations, func(d *destination) bool { return d.name == name }) {

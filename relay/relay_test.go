@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rpicluster/vitals/internal/influx"
 	"github.com/rpicluster/vitals/relay/web"
 )
 
@@ -25,6 +26,7 @@ type influxd struct {
 	*httptest.Server
 	mu        sync.Mutex
 	down      bool
+	refuses   bool // every line
 	databases map[string]bool
 	lines     []string
 }
@@ -50,6 +52,10 @@ func (db *influxd) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case !db.databases[r.URL.Query().Get("db")]:
 		w.WriteHeader(404)
 		fmt.Fprintf(w, `{"error":"database not found: \"%s\""}`, r.URL.Query().Get("db"))
+	case db.refuses:
+		raw, _ := influx.Gunzip(must(io.ReadAll(r.Body)))
+		w.WriteHeader(400)
+		fmt.Fprintf(w, `{"error":"partial write: field type conflict: no such type dropped=%d"}`, bytes.Count(raw, []byte("\n")))
 	default:
 		zr, err := gzip.NewReader(r.Body)
 		if err != nil {
@@ -60,6 +66,13 @@ func (db *influxd) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		db.lines = append(db.lines, strings.Split(strings.TrimSpace(string(raw)), "\n")...)
 		w.WriteHeader(204)
 	}
+}
+
+func must(b []byte, err error) []byte {
+	if err != nil {
+		panic(err)
+	}
+	return b
 }
 
 func (db *influxd) query(w io.Writer, q string) {
@@ -259,6 +272,38 @@ func TestABacklogOutlivesARestart(t *testing.T) {
 	p = start(t, config)
 	p.eventually("stored", func() bool { return db.have("m,host=a v=1 1") })
 	p.eventually("the node is known again", func() bool { return p.status().Nodes.Up+p.status().Nodes.Late == 1 })
+}
+
+func TestRefusedLinesRaiseAnAlarm(t *testing.T) {
+	db, dir := newInflux(t), t.TempDir()
+	db.refuses = true
+	config := nodeFile(t, dir, map[string]string{"influxdb": db.URL})
+	p := start(t, config)
+	p.write("m,host=a v=1 1\nm,host=a v=2 2\n")
+	p.eventually("refused", func() bool {
+		return p.status().Destinations[0].RejectedLines == 2 && p.status().Destinations[0].Writes == 1
+	})
+	if d := p.status().Destinations[0]; d.Lines != 0 || d.State != "ok" || !d.LastDelivery.IsZero() {
+		t.Errorf("of a write that was refused whole: %+v", d)
+	}
+	set := filepath.Join(dir, "relay", "rejected", "influxdb")
+	out, err := command(t, "status")
+	if err != nil || !strings.Contains(out, "ALARM: influxdb: 2 lines that it refused for good are set aside in "+set) || !strings.Contains(out, "the last reason: partial write: field type conflict: no such type") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if err := p.stop(); err != nil {
+		t.Fatal(err)
+	}
+	p = start(t, config)
+	if alarms := p.status().Alarms; len(alarms) != 1 || !strings.Contains(alarms[0], "lines that it refused in an earlier run are set aside in "+set) {
+		t.Errorf("after a restart: %q", alarms)
+	}
+	if err := os.RemoveAll(set); err != nil {
+		t.Fatal(err)
+	}
+	if alarms := p.status().Alarms; len(alarms) != 0 {
+		t.Errorf("after the files were taken away: %q", alarms)
+	}
 }
 
 func TestADestinationAddedLaterGetsWhatWasKept(t *testing.T) {

@@ -67,8 +67,9 @@ type Destination struct {
 	joined  queue.Batch // of one target; Seq is the last one's
 	began   time.Time   // of the last write
 
-	mu     sync.Mutex
-	status Status
+	mu      sync.Mutex
+	status  Status
+	refused int64 // lines of joined that this attempt has set aside
 }
 
 // State is what a destination does.
@@ -91,7 +92,7 @@ type Status struct {
 	Error         string        `json:"error,omitempty"`
 	Since         time.Time     `json:"since,omitzero"`
 	LastDelivery  time.Time     `json:"last_delivery,omitzero"`
-	Lines         int64         `json:"delivered_lines"` // since the start, rejected ones included
+	Lines         int64         `json:"delivered_lines"` // stored, since the start
 	Bytes         int64         `json:"delivered_bytes"` // compressed
 	Writes        int64         `json:"writes"`
 	Failures      int64         `json:"failed_writes"`
@@ -120,10 +121,11 @@ func (d *Destination) Status() Status {
 	return s
 }
 
-// CountRejected counts lines that were set aside.
+// CountRejected counts lines of the write under way that were set aside.
 func (d *Destination) CountRejected(n int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.refused += int64(n)
 	d.status.RejectedLines += int64(n)
 }
 
@@ -219,6 +221,7 @@ func (d *Destination) deliver(ctx, hard context.Context) error {
 	var backoff influx.Backoff
 	for {
 		d.began = time.Now()
+		d.begin()
 		err := d.config.Sender.Deliver(hard, d.joined.Target, influx.Batch{
 			Body: d.joined.Body, Lines: d.joined.Lines, Suspect: backoff.Suspect(),
 		})
@@ -257,14 +260,24 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
+// begin begins an attempt: what an earlier one has set aside comes again.
+func (d *Destination) begin() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.refused = 0
+}
+
 func (d *Destination) delivered() {
 	now := d.config.Now()
 	d.mu.Lock()
 	before := d.status
 	s := &d.status
-	s.State, s.Error, s.Since, s.LastDelivery = Delivering, "", time.Time{}, now
-	s.Lines += int64(d.joined.Lines)
-	s.Bytes += int64(len(d.joined.Body))
+	s.State, s.Error, s.Since = Delivering, "", time.Time{}
+	if stored := int64(d.joined.Lines) - d.refused; stored > 0 {
+		s.LastDelivery = now
+		s.Lines += stored
+		s.Bytes += int64(len(d.joined.Body))
+	}
 	s.Writes++
 	d.mu.Unlock()
 	if before.State != Delivering {

@@ -322,8 +322,8 @@ func TestOnlyTheBadLinesAreSetAside(t *testing.T) {
 	if diff := cmp.Diff(want, f.rejected("near")); diff != "" {
 		t.Error(diff)
 	}
-	if got := d.Status().RejectedLines; got != 1 {
-		t.Errorf("%d lines are said to be rejected", got)
+	if got := d.Status(); got.RejectedLines != 1 || got.Lines != 2 {
+		t.Errorf("%d lines are said to be rejected, %d delivered", got.RejectedLines, got.Lines)
 	}
 }
 

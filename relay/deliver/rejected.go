@@ -33,6 +33,8 @@ type Rejected struct {
 	file string // that is continued; empty: none yet
 	size int64
 	lost int64 // bytes that went to make room
+
+	reason string // of the last lines; empty: none since the start
 }
 
 // NewRejected keeps lines below directory.
@@ -62,6 +64,9 @@ func (r *Rejected) Add(t influx.Target, lines []byte, reason string) error {
 		if err = r.begin(now); err == nil {
 			err = r.append(b.Bytes())
 		}
+	}
+	if err == nil {
+		r.reason = reason
 	}
 	return err
 }
@@ -118,6 +123,28 @@ func (r *Rejected) makeRoom() error {
 		r.lost += info.Size()
 	}
 	return nil
+}
+
+// Present reports whether there are files, of this run or an earlier one, that
+// nobody has taken away yet.
+func (r *Rejected) Present() bool {
+	files, err := filepath.Glob(filepath.Join(r.directory, "*"+rejectedEnd))
+	return err == nil && len(files) > 0
+}
+
+// Directory is where the files are.
+func (r *Rejected) Directory() string { return r.directory }
+
+// LastReason is why lines were last set aside, cut to what a message can hold;
+// empty if none were since the start.
+func (r *Rejected) LastReason() string {
+	const maxReason = 300
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.reason) <= maxReason {
+		return r.reason
+	}
+	return strings.ToValidUTF8(r.reason[:maxReason], "") + "…"
 }
 
 // Lost is how many bytes of rejected lines went to make room for newer ones.

@@ -1,0 +1,59 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/rpicluster/vitals/relay/deliver"
+)
+
+// alarms are what somebody should look at.
+func (r *relay) alarms() []string {
+	alarms := []string{}
+	names, err := r.queue.Destinations()
+	if err != nil {
+		alarms = append(alarms, fmt.Sprintf("the destinations on disk cannot be listed: %v", err))
+	}
+	for _, name := range names {
+		if !slices.ContainsFunc(r.destinations, func(d *destination) bool { return d.name == name }) {
+			alarms = append(alarms, fmt.Sprintf("lines are kept for the destination %q, which is not configured: configure it again, or run vitals-relay destinations forget %s", name, name))
+		}
+	}
+	for _, d := range r.destinations {
+		if s := d.Status(); s.State == deliver.Held {
+			alarms = append(alarms, fmt.Sprintf("%s refuses writes until somebody acts: %s", d.name, s.Error))
+		}
+		if d.provisioner != nil && d.provisioner.Trouble() != "" && d.Status().State == deliver.Delivering {
+			alarms = append(alarms, fmt.Sprintf("%s: %s", d.name, d.provisioner.Trouble()))
+		}
+		alarms = append(alarms, d.rejectedAlarms()...)
+	}
+	q := r.queue.Stats()
+	if q.DroppedLines > 0 {
+		alarms = append(alarms, fmt.Sprintf("%d lines were dropped because the queue was full", q.DroppedLines))
+	}
+	if low := int64(r.config.Queue.MinFreeBytes); q.FreeBytes >= 0 && q.FreeBytes < low {
+		alarms = append(alarms, fmt.Sprintf("writes are refused: the disk of %s has %d MB left, less than min_free_bytes (%d MB)", r.config.DataDirectory, q.FreeBytes>>20, low>>20))
+	}
+	return alarms
+}
+
+// rejectedAlarms tell of lines that the destination will never store. They end
+// when somebody has taken the files away.
+func (d *destination) rejectedAlarms() (alarms []string) {
+	if d.rejected.Present() {
+		what := "lines that it refused in an earlier run"
+		if n := d.Status().RejectedLines; n > 0 {
+			what = fmt.Sprintf("%d lines that it refused for good", n)
+		}
+		text := fmt.Sprintf("%s: %s are set aside in %s; look at them, then move or remove the files", d.name, what, d.rejected.Directory())
+		if reason := d.rejected.LastReason(); reason != "" {
+			text += "; the last reason: " + reason
+		}
+		alarms = append(alarms, text)
+	}
+	if lost := d.rejected.Lost(); lost > 0 {
+		alarms = append(alarms, fmt.Sprintf("%s: %d KB of rejected lines were removed to make room for newer ones", d.name, lost>>10))
+	}
+	return alarms
+}
