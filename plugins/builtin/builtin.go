@@ -9,6 +9,7 @@ import (
 	"github.com/rpicluster/vitals/plugins/node"
 	"github.com/rpicluster/vitals/plugins/processes"
 	"github.com/rpicluster/vitals/plugins/ram"
+	"github.com/rpicluster/vitals/plugins/raspberrypi"
 	"github.com/rpicluster/vitals/plugins/swap"
 	"github.com/rpicluster/vitals/plugins/system"
 	"github.com/rpicluster/vitals/plugins/temperature"
@@ -22,5 +23,6 @@ func All() []plugins.Description {
 		kernel.Description(),
 		processes.Description(),
 		net.Description(),
+		raspberrypi.Description(),
 	}
 }
