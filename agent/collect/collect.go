@@ -127,6 +127,9 @@ func (s *Supervisor) home(in config.Input) *group {
 		return g
 	}
 	g := s.group(name, argv, in, builtin && !in.Isolate)
+	if !builtin {
+		g.cmd.env = withPython(g.cmd.env)
+	}
 	s.groups[key] = g
 	return g
 }

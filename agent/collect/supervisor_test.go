@@ -530,6 +530,30 @@ func TestPluginsDoNotSeeTheAgentsSecrets(t *testing.T) {
 	}
 }
 
+// A drop-in finds what the installation has for Python; the built-in collectors
+// have no use for it.
+func TestDropInsFindThePythonModule(t *testing.T) {
+	t.Setenv("PYTHONPATH", "/of/the/agent")
+	l := newLab(t)
+	l.add("builtin", "steady", nil)
+	l.add("dropin", "steady", l.dropIn("plain", ""))
+	l.add("own", "steady", func(in *config.Input) {
+		l.dropIn("own", "")(in)
+		in.Env, in.Isolate = map[string]string{"PYTHONPATH": "/mine"}, true
+	})
+	for _, id := range []string{"builtin", "dropin", "own"} {
+		l.tell(id, "environment")
+	}
+	l.start()
+	for id, want := range map[string]string{"dropin": "PYTHONPATH=/usr/lib/vitals/python", "own": "PYTHONPATH=/mine", "builtin": ""} {
+		l.more(id, 1)
+		got := string(l.of(id)[0].Fields)
+		if !strings.Contains(got, want) || strings.Count(got, "PYTHONPATH=") != min(1, len(want)) {
+			t.Errorf("%s: %s", id, got)
+		}
+	}
+}
+
 func TestGatherAll(t *testing.T) {
 	l := newLab(t)
 	l.add("a", "steady", nil)
