@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"fmt"
 	"io"
@@ -33,6 +34,7 @@ import (
 type relay struct {
 	config    *config.Config
 	log       *slog.Logger
+	id        string // of this run; deliveries carry it
 	started   time.Time
 	queue     queue.Queue
 	databases *provision.Databases
@@ -54,7 +56,7 @@ type destination struct {
 
 // open opens the queue and builds every part; nothing works yet.
 func open(c *config.Config, log *slog.Logger) (*relay, error) {
-	r := &relay{config: c, log: log, started: time.Now()}
+	r := &relay{config: c, log: log, id: rand.Text(), started: time.Now()}
 	if err := os.MkdirAll(c.DataDirectory, 0o750); err != nil {
 		return nil, fmt.Errorf("make the data directory: %w; set data_directory below [relay] to one that can be written", err)
 	}
@@ -89,7 +91,7 @@ func (r *relay) build() error {
 		return err
 	}
 	r.door = ingest.New(ingest.Config{
-		Queue: r.queue, Databases: r.databases, Fleet: r.fleet, Next: pages, Logger: r.log,
+		Queue: r.queue, Databases: r.databases, Fleet: r.fleet, Next: pages, ID: r.id, Logger: r.log,
 		MaxBody: r.config.MaxBody, MaxCompressedBody: r.config.MaxCompressedBody, MaxInFlight: r.config.MaxInFlight,
 	})
 	return nil
@@ -125,6 +127,7 @@ func (r *relay) newDestination(c config.Destination) (*destination, error) {
 		Database: c.Database, RetentionPolicy: c.RetentionPolicy, Username: c.Username, Password: c.Password,
 		Organization: c.Organization, Bucket: c.Bucket, Token: c.Token,
 		UserAgent: "vitals-relay/" + version + " " + runtime.Version(),
+		Headers:   map[string]string{ingest.IDHeader: r.id},
 		TLS:       &tls.Config{InsecureSkipVerify: c.SkipVerify, MinVersion: tls.VersionTLS12},
 	})
 	if err != nil {

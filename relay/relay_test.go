@@ -9,11 +9,14 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -303,6 +306,34 @@ func TestRefusedLinesRaiseAnAlarm(t *testing.T) {
 	}
 	if alarms := p.status().Alarms; len(alarms) != 0 {
 		t.Errorf("after the files were taken away: %q", alarms)
+	}
+}
+
+func TestARelayThatIsItsOwnDestinationDoesNotLoop(t *testing.T) {
+	for _, version := range []string{"1", "2"} {
+		var self atomic.Pointer[url.URL]
+		proxy := httptest.NewServer(&httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(self.Load()) }})
+		t.Cleanup(proxy.Close)
+		config := nodeFile(t, t.TempDir(), map[string]string{"self": proxy.URL})
+		text := append(must(os.ReadFile(config)), "version = "+version+"\n[relay.provision]\nenabled = false\n"...)
+		if err := os.WriteFile(config, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		p := start(t, config)
+		address, err := url.Parse(p.url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		self.Store(address)
+		p.write("m,host=a v=1 1\n")
+		p.eventually("held", func() bool { return p.status().Destinations[0].State == "held" })
+		s := p.status()
+		if s.Ingest.Lines != 1 || len(s.Alarms) != 1 || !strings.Contains(s.Alarms[0], "self refuses writes until somebody acts: 508 Loop Detected") || !strings.Contains(s.Alarms[0], "this destination's url is the relay itself") {
+			t.Errorf("version %s: %d lines, alarms %q", version, s.Ingest.Lines, s.Alarms)
+		}
+		if err := p.stop(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

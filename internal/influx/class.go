@@ -98,6 +98,8 @@ func classOf(status int, message string) Class {
 		return MissingDatabase
 	case status == http.StatusRequestEntityTooLarge:
 		return Split
+	case status == http.StatusLoopDetected:
+		return Hold // the url is the writer's own
 	case status == http.StatusTooManyRequests, status == http.StatusServiceUnavailable:
 		return Wait
 	case status >= 500, status == http.StatusRequestTimeout:

@@ -171,6 +171,7 @@ func TestClasses(t *testing.T) {
 		{502, `<html>bad gateway</html>`, Retry},
 		{503, ``, Wait},
 		{504, ``, Retry},
+		{508, `{"error":"this destination's url is the relay itself"}`, Hold},
 	}
 	for _, tt := range tests {
 		t.Run(fmt.Sprintf("%d %.40s", tt.status, tt.body), func(t *testing.T) {

@@ -15,6 +15,9 @@ import (
 // It holds none of the phrases that make clients throw their lines away.
 const notNow = "relay: temporarily unable to accept writes, retry later"
 
+// loop is what a relay is told that writes to itself.
+const loop = "this destination's url is the relay itself; set it to where InfluxDB answers"
+
 // methods is a set of HTTP methods.
 type methods struct{ allow string }
 

@@ -42,6 +42,10 @@ type Config struct {
 	Fleet     Fleet        // nil: nobody looks
 	Next      http.Handler // answers every path that is not InfluxDB's; nil: 404
 
+	// ID is this relay's own: a write that carries it in IDHeader has come
+	// back. Empty: none does.
+	ID string
+
 	// MaxBody bounds the lines of one write, MaxCompressedBody the bytes that
 	// travel, MaxInFlight the memory for all writes being served.
 	MaxBody, MaxCompressedBody, MaxInFlight int64
@@ -49,6 +53,9 @@ type Config struct {
 	Now    func() time.Time // default time.Now
 	Logger *slog.Logger
 }
+
+// IDHeader is where a relay's deliveries carry its ID.
+const IDHeader = "Vitals-Relay"
 
 // The versions that the door claims to be. Clients parse them as numbers.
 const (

@@ -286,3 +286,26 @@ type discard struct{ header http.Header }
 func (d discard) Header() http.Header         { return d.header }
 func (d discard) Write(b []byte) (int, error) { return len(b), nil }
 func (d discard) WriteHeader(int)             {}
+
+func TestWhatTheRelayHasSentItselfIsNotTaken(t *testing.T) {
+	d := newDoor()
+	d.config.ID = "me"
+	for path, want := range map[string]string{
+		"/write?db=d":                      `{"error":"this destination's url is the relay itself; set it to where InfluxDB answers"}` + "\n",
+		"/api/v2/write?bucket=d":           `{"code":"conflict","message":"this destination's url is the relay itself; set it to where InfluxDB answers"}`,
+		"/query?q=CREATE+DATABASE+\"own\"": `{"error":"this destination's url is the relay itself; set it to where InfluxDB answers"}` + "\n",
+	} {
+		for id, status := range map[string]int{"me": 508, "other": 204} {
+			r := httptest.NewRequest("POST", path, strings.NewReader("m v=1 1\n"))
+			r.Header.Set(IDHeader, id)
+			w := httptest.NewRecorder()
+			d.ServeHTTP(w, r)
+			if status == 508 && (w.Code != status || w.Body.String() != want) || status == 204 && w.Code/100 != 2 {
+				t.Errorf("%s from %s: %d %s", path, id, w.Code, w.Body)
+			}
+		}
+	}
+	if len(d.queue.batches) != 2 || len(d.databases.created) != 1 {
+		t.Errorf("%d batches, %d databases", len(d.queue.batches), len(d.databases.created))
+	}
+}

@@ -39,6 +39,10 @@ func (h *Handler) query(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 	text := r.FormValue("q")
 	pretty := r.FormValue("pretty") == "true"
+	if h.own(r) {
+		v1Error(w, http.StatusLoopDetected, loop, pretty)
+		return
+	}
 	if text == "" {
 		v1Error(w, http.StatusBadRequest, `missing required parameter "q"`, pretty)
 		return

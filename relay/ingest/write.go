@@ -21,6 +21,9 @@ func (h *Handler) writeV1(w http.ResponseWriter, r *http.Request) {
 		v1Error(w, status, text, p.pretty)
 	}
 	switch {
+	case h.own(r):
+		fail(http.StatusLoopDetected, loop)
+		return
 	case !p.precisionKnown:
 		fail(http.StatusBadRequest, `invalid precision "`+p.precisionText+`" (use n, u, ms, s, m or h)`)
 		return
@@ -70,6 +73,12 @@ func (h *Handler) writeV1(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
+// own reports whether this relay has sent the request itself: taking it would
+// send it again, for ever.
+func (h *Handler) own(r *http.Request) bool {
+	return h.config.ID != "" && r.Header.Get(IDHeader) == h.config.ID
+}
+
 // v2 is /api/v2/write of InfluxDB 2.x. A body with a bad line is refused whole.
 func (h *Handler) v2(w http.ResponseWriter, r *http.Request) {
 	header := w.Header()
@@ -92,6 +101,9 @@ func (h *Handler) writeV2(w http.ResponseWriter, r *http.Request) {
 		v2Error(w, status, code, text)
 	}
 	switch {
+	case h.own(r):
+		fail(http.StatusLoopDetected, "conflict", loop)
+		return
 	case !p.precisionKnown:
 		fail(http.StatusBadRequest, "invalid", "invalid precision; valid precision units are ns, us, ms, and s")
 		return
