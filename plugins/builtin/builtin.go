@@ -4,6 +4,7 @@ package builtin
 import (
 	"github.com/rpicluster/vitals/plugins"
 	"github.com/rpicluster/vitals/plugins/cpu"
+	"github.com/rpicluster/vitals/plugins/disk"
 	"github.com/rpicluster/vitals/plugins/kernel"
 	"github.com/rpicluster/vitals/plugins/net"
 	"github.com/rpicluster/vitals/plugins/node"
@@ -24,5 +25,6 @@ func All() []plugins.Description {
 		processes.Description(),
 		net.Description(),
 		raspberrypi.Description(),
+		disk.Description(),
 	}
 }
