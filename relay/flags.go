@@ -46,6 +46,10 @@ Examples:
     vitals-relay nodes
 
   The page is at http://127.0.0.1:8186/, the nodes as JSON at /api/nodes.
+
+Signals:
+  SIGINT, SIGTERM   answer the writes under way, bring away what can be brought
+                    away at once, keep the rest in the queue, end
 `
 
 // flags are the command line.

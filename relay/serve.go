@@ -10,6 +10,9 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"github.com/rpicluster/vitals/internal/control"
@@ -36,6 +39,7 @@ func serve(ctx context.Context, f flags, stderr io.Writer) (err error) {
 	for _, w := range c.Warnings {
 		log.Warn(w)
 	}
+	ignoreHangup(ctx, log)
 	// Listen before anything is opened: two relays must not share a disk.
 	listener, err := net.Listen("tcp", c.Listen)
 	if err != nil {
@@ -51,6 +55,23 @@ func serve(ctx context.Context, f flags, stderr io.Writer) (err error) {
 		return errors.Join(err, r.close())
 	}
 	return r.run(ctx, listener, socket)
+}
+
+// ignoreHangup keeps SIGHUP from ending the relay, and says what to do instead.
+func ignoreHangup(ctx context.Context, log *slog.Logger) {
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	go func() {
+		defer signal.Stop(hangups)
+		for {
+			select {
+			case <-hangups:
+				log.Warn("SIGHUP: this version does not read its node file again; restart it")
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
 }
 
 // run serves both listeners until ctx ends or one of them fails, then stops in
