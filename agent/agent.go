@@ -123,8 +123,8 @@ func openLog(path string) (*os.File, error) {
 	return f, nil
 }
 
-// collect starts the plugin programs.
-func (a *agent) collect(ctx context.Context, runtimeDir string, sink collect.Sink) error {
+// collect starts the plugin programs, for a single gather or for all that come.
+func (a *agent) collect(ctx context.Context, runtimeDir string, sink collect.Sink, once bool) error {
 	logLevel := "info"
 	switch {
 	case a.log.Enabled(ctx, slog.LevelDebug):
@@ -134,6 +134,7 @@ func (a *agent) collect(ctx context.Context, runtimeDir string, sink collect.Sin
 	}
 	var err error
 	a.supervisor, err = collect.Start(ctx, collect.Config{
+		Once:   once,
 		Inputs: a.config.Inputs, Host: a.config.Host, Tags: a.config.Tags,
 		RoundInterval: a.config.Agent.RoundInterval, LogLevel: logLevel,
 		Builtin: []string{"/proc/self/exe", "plugin"}, Runtime: runtimeDir,
@@ -195,7 +196,7 @@ func (a *agent) gatherOnce(ctx context.Context, sink collect.Sink) error {
 		return err
 	}
 	defer remove()
-	err = a.collect(ctx, dir, sink)
+	err = a.collect(ctx, dir, sink, true)
 	defer a.supervisor.Close()
 	if err != nil {
 		return err
@@ -222,7 +223,7 @@ func (a *agent) serve(ctx context.Context) error {
 		return err
 	}
 	defer socket.Close()
-	err = a.collect(ctx, dir, a.deliver)
+	err = a.collect(ctx, dir, a.deliver, false)
 	defer a.supervisor.Close()
 	if err == nil {
 		err = a.open(a.config.Agent.BufferDirectory)

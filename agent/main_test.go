@@ -164,9 +164,12 @@ func TestTestGatherFailsWithACollector(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "vitals-plugin-broken"), []byte("#!/bin/sh\necho out of order >&2\nexit 1\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	out, _, err := call(t, "--config", path, "--test")
-	if err == nil || !strings.Contains(err.Error(), "broken: ") || !strings.Contains(err.Error(), "out of order") {
+	out, stderr, err := call(t, "--config", path, "--test")
+	if err == nil || !strings.Contains(err.Error(), "broken: ") || !strings.Contains(err.Error(), "it last said: out of order") {
 		t.Error(err)
+	}
+	if strings.Count(stderr, "out of order") != 1 {
+		t.Error(stderr)
 	}
 	if !strings.Contains(out, "> mem,") {
 		t.Errorf("the other collector says nothing: %q", out)

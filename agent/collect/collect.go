@@ -41,6 +41,9 @@ type Config struct {
 	Runtime string
 	Sink    Sink
 	Logger  *slog.Logger
+	// Once is for a single gather: a program that does not start is not tried
+	// again, and the error of Start or of GatherAll is all that tells of it.
+	Once bool
 
 	startTimeout time.Duration // of tests
 }
@@ -83,7 +86,11 @@ func Start(ctx context.Context, c Config) (*Supervisor, error) {
 
 // started waits until every program has been started, or has failed to.
 func (s *Supervisor) started(ctx context.Context) error {
-	patience := time.NewTimer(startPatience)
+	wait := startPatience
+	if s.config.Once { // nothing is kept waiting by a program that is slow
+		wait = startTimeout + 2*describeTimeout + configureTimeout
+	}
+	patience := time.NewTimer(wait)
 	defer patience.Stop()
 	for _, g := range s.groups {
 		select {
@@ -130,6 +137,7 @@ func (s *Supervisor) home(in config.Input) *group {
 	if !builtin {
 		g.cmd.env = withPython(g.cmd.env)
 	}
+	g.once = s.config.Once
 	s.groups[key] = g
 	return g
 }

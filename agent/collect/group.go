@@ -18,6 +18,7 @@ type group struct {
 	name   string // of the program, for people
 	cmd    command
 	shared bool // the built-in collectors' process: an instance that hangs leaves it
+	once   bool // a program that does not start is given up
 	log    *slog.Logger
 	first  chan struct{}  // closed when the first start has succeeded or failed
 	ending sync.WaitGroup // processes being cleared away
@@ -28,6 +29,7 @@ type group struct {
 	changed   chan struct{} // closed when current changes, and replaced
 	starts    int
 	lastErr   error // why there is none
+	over      bool  // there will be none
 }
 
 // errNoProcess is the cause where a group has not said a better one yet.
@@ -55,6 +57,10 @@ func (g *group) run(ctx context.Context) {
 			err = g.watch(ctx, p)
 		}
 		if ctx.Err() != nil {
+			return
+		}
+		if g.once && p == nil {
+			g.giveUp(err)
 			return
 		}
 		g.publish(nil, err)
@@ -125,6 +131,14 @@ func (g *group) watch(ctx context.Context, p *process) error {
 	return err
 }
 
+// giveUp says why there will be no process.
+func (g *group) giveUp(why error) {
+	g.mu.Lock()
+	g.over = true
+	g.mu.Unlock()
+	g.publish(nil, why)
+}
+
 // publish makes p the process to call, or says why there is none.
 func (g *group) publish(p *process, why error) {
 	g.mu.Lock()
@@ -139,10 +153,13 @@ func (g *group) publish(p *process, why error) {
 func (g *group) process(ctx context.Context, not *process) (*process, error) {
 	for {
 		g.mu.Lock()
-		p, changed, err := g.current, g.changed, g.lastErr
+		p, changed, err, over := g.current, g.changed, g.lastErr, g.over
 		g.mu.Unlock()
 		if p != nil && p != not {
 			return p, nil
+		}
+		if over {
+			return nil, err
 		}
 		select {
 		case <-changed:

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os/exec"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -126,11 +127,19 @@ func (p *process) describe(ctx context.Context) error {
 	return nil
 }
 
+// startError words why a program did not start: first what it said itself,
+// which tells most, and then how go-plugin saw it, in one line.
 func (p *process) startError(cmd command, err error) error {
-	if last := p.log.lastLine(); last != "" {
-		return fmt.Errorf("start %s: %w; it last said: %s", cmd.argv[0], err, last)
+	text, _, _ := strings.Cut(err.Error(), "\n")
+	if printed, ok := strings.CutPrefix(text, "Unrecognized remote plugin message: "); ok {
+		if text = "it ended without the go-plugin handshake"; printed != "" {
+			text = fmt.Sprintf("it printed %q where the go-plugin handshake belongs", printed)
+		}
 	}
-	return fmt.Errorf("start %s: %w", cmd.argv[0], err)
+	if last := p.log.lastLine(); last != "" {
+		return fmt.Errorf("start %s: it last said: %s (%s)", cmd.argv[0], strings.TrimSpace(last), text)
+	}
+	return fmt.Errorf("start %s: %s", cmd.argv[0], text)
 }
 
 // collector finds the description for [[inputs.name]]. A program with a single

@@ -68,9 +68,10 @@ func (in *instance) account(begun time.Time, took time.Duration, lines, bad int,
 		c.fail(err)
 		c.logged = c.lastError
 	}
-	now := c.logged
+	now, once := c.logged, in.group.once
 	in.mu.Unlock()
 	switch {
+	case once: // GatherAll returns the error
 	case now != "" && now != was:
 		in.log.Warn("gathering failed", "error", now)
 	case now == "" && was != "":
