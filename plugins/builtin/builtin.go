@@ -5,6 +5,7 @@ import (
 	"github.com/rpicluster/vitals/plugins"
 	"github.com/rpicluster/vitals/plugins/cpu"
 	"github.com/rpicluster/vitals/plugins/disk"
+	"github.com/rpicluster/vitals/plugins/diskio"
 	"github.com/rpicluster/vitals/plugins/kernel"
 	"github.com/rpicluster/vitals/plugins/net"
 	"github.com/rpicluster/vitals/plugins/node"
@@ -26,5 +27,6 @@ func All() []plugins.Description {
 		net.Description(),
 		raspberrypi.Description(),
 		disk.Description(),
+		diskio.Description(),
 	}
 }
