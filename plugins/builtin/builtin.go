@@ -7,6 +7,7 @@ import (
 	"github.com/rpicluster/vitals/plugins/disk"
 	"github.com/rpicluster/vitals/plugins/diskio"
 	"github.com/rpicluster/vitals/plugins/kernel"
+	"github.com/rpicluster/vitals/plugins/linux_cpu"
 	"github.com/rpicluster/vitals/plugins/net"
 	"github.com/rpicluster/vitals/plugins/node"
 	"github.com/rpicluster/vitals/plugins/processes"
@@ -28,5 +29,6 @@ func All() []plugins.Description {
 		raspberrypi.Description(),
 		disk.Description(),
 		diskio.Description(),
+		linux_cpu.Description(),
 	}
 }
