@@ -90,16 +90,49 @@ func mistakes(err error) error {
 	return fmt.Errorf("%d mistakes, nothing was started\n%w", len(joined.Unwrap()), err)
 }
 
-func checkConfig(f *flags, stdout, stderr io.Writer) error {
+// checkConfig says whether the node file is sound. It starts drop-ins, for
+// nobody else knows their options, but gathers nothing.
+func checkConfig(ctx context.Context, f *flags, stdout, stderr io.Writer) error {
 	c, err := loadConfig(f)
+	var warnings []string
+	if c != nil {
+		warnings = c.Warnings
+	}
+	if err == nil {
+		var more []string
+		more, err = checkDropIns(ctx, c)
+		warnings = append(warnings, more...)
+	}
+	for _, w := range warnings {
+		fmt.Fprintln(stderr, "warning:", w)
+	}
 	if err != nil {
 		return err
 	}
-	for _, w := range c.Warnings {
-		fmt.Fprintln(stderr, w)
-	}
-	_, err = fmt.Fprintf(stdout, "%s is sound: %d inputs, %d outputs\n", c.Path, len(c.Inputs), len(c.Outputs))
+	_, err = fmt.Fprintf(stdout, "%s: sound; %s, %s\n", c.Path, count(len(c.Inputs), "input"), count(len(c.Outputs), "output"))
 	return err
+}
+
+// checkDropIns lets the drop-ins check their options. What they log is left
+// out: where it matters, it is part of a warning.
+func checkDropIns(ctx context.Context, c *config.Config) (warnings []string, err error) {
+	dir, remove, err := socketDirectory()
+	if err != nil {
+		return nil, err
+	}
+	defer remove()
+	warnings, err = collect.Check(ctx, collect.Config{
+		Inputs: c.Inputs, Host: c.Host, LogLevel: "error", Runtime: dir, Logger: slog.New(slog.DiscardHandler),
+	})
+	return warnings, mistakes(err)
+}
+
+// count is "1 input", "2 inputs".
+func count(n int, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return fmt.Sprint(n, " ", what)
 }
 
 func level(f *flags, c *config.Config) slog.Level {

@@ -17,7 +17,8 @@ Usage:
   vitals-agent [--config FILE]                  run
   vitals-agent --test [--input-filter cpu:ram]  gather once, print the lines, send nothing
   vitals-agent --once                           gather once, send, end
-  vitals-agent config check [--config FILE]     say what is wrong with the node file
+  vitals-agent config check [--config FILE]     say what is wrong with the node file; starts
+                                                drop-in collectors to check their options
   vitals-agent status [--json]                  how the running agent is doing
   vitals-agent version
 

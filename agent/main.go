@@ -58,7 +58,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	case "status":
 		return showStatus(ctx, stdout, f.json)
 	case "config check":
-		return checkConfig(f, stdout, stderr)
+		return checkConfig(ctx, f, stdout, stderr)
 	}
 	a, err := newAgent(f, stdout, stderr)
 	if err != nil {

@@ -133,11 +133,25 @@ func TestNoNodeFile(t *testing.T) {
 
 func TestConfigCheck(t *testing.T) {
 	sound, _ := node(t, "[[inputs.cpu]]\n[[outputs.file]]\n")
-	if out, _, err := call(t, "config", "check", "--config", sound); err != nil || !strings.HasSuffix(out, "is sound: 1 inputs, 1 outputs\n") {
+	if out, _, err := call(t, "config", "check", "--config", sound); err != nil || !strings.HasSuffix(out, "node.toml: sound; 1 input, 1 output\n") {
 		t.Error(out, err)
 	}
+	t.Setenv("NOPE", "")
+	os.Unsetenv("NOPE")
+	unset, dir := node(t, "[agent]\nplugin_directory = [\"$DIR\"]\n[[inputs.broken]]\n[[inputs.cpu]]\n[[outputs.influxdb]]\npassword = \"${NOPE}\"\n")
+	if err := os.WriteFile(filepath.Join(dir, "vitals-plugin-broken"), []byte("#!/bin/sh\necho out of order >&2\nexit 1\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	out, stderr, err := call(t, "config", "check", "--config", unset)
+	if err != nil || !strings.HasSuffix(out, "sound; 2 inputs, 1 output\n") {
+		t.Error(out, err)
+	}
+	if !strings.Contains(stderr, "warning: "+unset+":6: outputs.influxdb.password: the environment variable NOPE") ||
+		!strings.Contains(stderr, "warning: "+unset+":3: inputs.broken: its options are not checked: start ") || strings.Count(stderr, "out of order") != 1 {
+		t.Error(stderr)
+	}
 	wrong, _ := node(t, "[agent]\nintervall = 1\n[[inputs.cpu]]\npercpux = 1\n[[outputs.file]]\n")
-	_, _, err := call(t, "config", "check", "--config", wrong)
+	_, _, err = call(t, "config", "check", "--config", wrong)
 	if err == nil || !strings.Contains(err.Error(), "2 mistakes") || !strings.Contains(err.Error(), "node.toml:4: inputs.cpu.percpux") {
 		t.Error(err)
 	}

@@ -81,7 +81,10 @@ func Start(ctx context.Context, c Config) (*Supervisor, error) {
 	for _, g := range s.groups {
 		s.wg.Go(func() { g.run(s.ctx) })
 	}
-	return s, errors.Join(s.started(ctx), s.mistakes())
+	if err := s.started(ctx); err != nil {
+		return s, err
+	}
+	return s, s.mistakes()
 }
 
 // started waits until every program has been started, or has failed to.

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/rpicluster/vitals/agent/config"
 )
 
 func TestOnceAProgramIsStartedOnce(t *testing.T) {
@@ -45,5 +47,23 @@ func TestOnceASlowProgramIsWaitedForAsLongAsItMayTake(t *testing.T) {
 	}
 	if err := s.GatherAll(t.Context()); err == nil || !strings.Contains(err.Error(), "timeout while waiting for plugin to start") {
 		t.Error(err)
+	}
+}
+
+func TestCheckAsksTheDropIns(t *testing.T) {
+	l := newLab(t)
+	l.config.startTimeout = 300 * time.Millisecond
+	wrong := func(in *config.Input) { in.JSON = []byte(`{"Wrong":"x"}`) }
+	l.add("builtin", "steady", wrong) // the node file's reader has checked it
+	l.add("right", "steady", l.dropIn("right", ""))
+	l.add("wrong", "steady", l.dropIn("wrong", ""))
+	wrong(&l.config.Inputs[2])
+	l.add("slow", "slow", l.dropIn("slow", "exec sleep 60"))
+	warnings, err := Check(t.Context(), l.config)
+	if err == nil || strings.Count(err.Error(), "Wrong: is wrong") != 1 {
+		t.Error(err)
+	}
+	if len(warnings) != 1 || !strings.Contains(warnings[0], "inputs.slow: ") || !strings.Contains(warnings[0], "timeout while waiting for plugin") {
+		t.Errorf("%q", warnings)
 	}
 }

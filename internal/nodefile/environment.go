@@ -41,6 +41,13 @@ func (f *File) expandValue(path []string, v any) any {
 	return v
 }
 
+// isIndex reports whether a part of a path numbers a table among those of its
+// name: the line tells people which one it is.
+func isIndex(part string) bool {
+	_, err := strconv.Atoi(part)
+	return err == nil
+}
+
 func (f *File) expandString(path []string, s string) string {
 	if !strings.Contains(s, "$") {
 		return s
@@ -64,7 +71,7 @@ func (f *File) expandString(path []string, s string) string {
 		if word != "" {
 			warning = fmt.Sprintf("the environment variable %s is not set: %s", name, word)
 		}
-		e := &Error{f.Name, f.where.line(path...), strings.Join(path, "."), warning}
+		e := &Error{f.Name, f.where.line(path...), strings.Join(slices.DeleteFunc(slices.Clone(path), isIndex), "."), warning}
 		f.Warnings = append(f.Warnings, e.Error())
 		return match
 	})
