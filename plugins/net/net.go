@@ -68,13 +68,17 @@ func (c *Collector) Gather(_ context.Context, b *plugins.Batch) error {
 }
 
 // wants reports whether this interface is asked for: by name, or by being up
-// and not the loopback.
+// and not the loopback. What cannot be known is told rather than left out where
+// HOST_PROC says that the interfaces are those of another machine.
 func (c *Collector) wants(name string) bool {
 	if c.wanted != nil {
 		return c.wanted(name)
 	}
 	flags, known := flagsOf(name)
-	return known && flags&net.FlagUp != 0 && flags&net.FlagLoopback == 0
+	if !known {
+		return os.Getenv("HOST_PROC") != ""
+	}
+	return flags&net.FlagUp != 0 && flags&net.FlagLoopback == 0
 }
 
 // flagsOf asks the kernel, or the /sys of the machine that HOST_SYS names: the
@@ -84,6 +88,9 @@ func flagsOf(name string) (net.Flags, bool) {
 		if flags, ok := flagsFile(name); ok {
 			return flags, true
 		}
+	}
+	if os.Getenv("HOST_PROC") != "" {
+		return 0, false
 	}
 	i, err := net.InterfaceByName(name)
 	if err != nil {

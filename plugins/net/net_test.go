@@ -57,6 +57,21 @@ func TestInterfaces(t *testing.T) {
 	}
 }
 
+// TestWithoutSys: where the flags are not known, those of another machine are
+// told and those that this one does not have are not.
+func TestWithoutSys(t *testing.T) {
+	t.Setenv("HOST_SYS", "")
+	f := func(hostProc string, want bool) {
+		t.Helper()
+		t.Setenv("HOST_PROC", hostProc)
+		if got := new(Collector).wants("nowhere9"); got != want {
+			t.Errorf("HOST_PROC=%q: %v", hostProc, got)
+		}
+	}
+	f("testdata/pi4-6.1/proc1", true)
+	f("", false)
+}
+
 // TestThisMachine: the loopback is there, and told only if it is asked for.
 func TestThisMachine(t *testing.T) {
 	if got := plugintest.Configure(t, Description(), `interfaces = ["l[o]"]`).Gather(); !strings.HasPrefix(got, "net,interface=lo bytes_sent=") {
