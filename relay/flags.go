@@ -19,6 +19,7 @@ Usage:
   vitals-relay status [--json]              destinations, backlog, counters; exit code 1
                                             if a required destination fails
   vitals-relay nodes [--json]               every node and its vitals
+  vitals-relay nodes forget NAME            remove a node until it writes again
   vitals-relay destinations forget NAME     give up a destination that is no longer
                                             configured, with what it has not got
   vitals-relay version
@@ -62,7 +63,7 @@ type flags struct {
 }
 
 // commands are the words that may follow the program's name.
-var commands = []string{"status", "nodes", "destinations forget", "config check", "version", "help", "run"}
+var commands = []string{"status", "nodes", "nodes forget", "destinations forget", "config check", "version", "help", "run"}
 
 // parseFlags reads the command line: a command of one or two words, its
 // argument, and flags anywhere.
@@ -97,12 +98,14 @@ func (f *flags) choose(words []string) error {
 	switch {
 	case text == "" || text == "run":
 		return nil
-	case slices.Contains(commands, text) && text != "destinations forget":
+	case slices.Contains(commands, text) && !strings.HasSuffix(text, " forget"):
 		f.command = text
 		return nil
-	case len(words) == 3 && words[0] == "destinations" && words[1] == "forget":
-		f.command, f.argument = "destinations forget", words[2]
+	case len(words) == 3 && words[1] == "forget" && (words[0] == "nodes" || words[0] == "destinations"):
+		f.command, f.argument = words[0]+" forget", words[2]
 		return nil
+	case words[0] == "nodes":
+		return fmt.Errorf("write: vitals-relay nodes [--json], or vitals-relay nodes forget NAME")
 	case words[0] == "destinations":
 		return fmt.Errorf("write: vitals-relay destinations forget NAME; the names are in vitals-relay status")
 	}

@@ -54,8 +54,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return showStatus(ctx, stdout, f.json)
 	case "nodes":
 		return showNodes(ctx, stdout, f.json)
+	case "nodes forget":
+		return forget(ctx, stdout, "nodes", f.argument)
 	case "destinations forget":
-		return forgetDestination(ctx, stdout, f.argument)
+		return forget(ctx, stdout, "destinations", f.argument)
 	case "config check":
 		return checkConfig(f, stdout)
 	}

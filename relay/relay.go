@@ -68,7 +68,8 @@ func open(c *config.Config, log *slog.Logger) (*relay, error) {
 		return nil, fmt.Errorf("open the queue in %s: %w", c.DataDirectory, err)
 	}
 	r.fleet = fleet.New(fleet.Config{
-		LateAfter: c.Fleet.LateAfter.Std(), DownAfter: c.Fleet.DownAfter.Std(), MaxNodes: c.Fleet.MaxNodes, Logger: log,
+		LateAfter: c.Fleet.LateAfter.Std(), DownAfter: c.Fleet.DownAfter.Std(), ForgetAfter: c.Fleet.ForgetAfter.Std(),
+		MaxNodes: c.Fleet.MaxNodes, Forgotten: filepath.Join(c.DataDirectory, "forgotten.json"), Logger: log,
 	})
 	if err := r.build(); err != nil {
 		r.queue.Close()

@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/rpicluster/vitals/internal/influx"
+	"github.com/rpicluster/vitals/relay/fleet"
 	"github.com/rpicluster/vitals/relay/web"
 )
 
@@ -376,6 +377,32 @@ func TestForgettingADestination(t *testing.T) {
 	}
 }
 
+func TestForgettingANode(t *testing.T) {
+	config := nodeFile(t, t.TempDir(), nil)
+	p := start(t, config)
+	p.write("m,host=a v=1 1\nm,host=b v=1 1\n")
+	p.eventually("seen", func() bool { return p.status().Nodes.Up == 2 })
+	if _, err := command(t, "nodes", "forget", "c"); err == nil || err.Error() != "there is no node of this name; vitals-relay nodes lists them" {
+		t.Errorf("an unknown node: %v", err)
+	}
+	if out, err := command(t, "nodes", "forget", "a"); err != nil || out != "a is forgotten\n" {
+		t.Errorf("%q, %v", out, err)
+	}
+	if n := p.status().Nodes.Up; n != 1 {
+		t.Errorf("%d nodes", n)
+	}
+	if err := p.stop(); err != nil {
+		t.Fatal(err)
+	}
+	p = start(t, config)
+	p.eventually("the other is back", func() bool { return p.status().Nodes != fleet.Counts{} })
+	if out, err := command(t, "nodes"); err != nil || strings.Contains(out, "\na ") || !strings.Contains(out, "\nb ") {
+		t.Errorf("after a restart: %v\n%s", err, out)
+	}
+	p.write("m,host=a v=2 2\n")
+	p.eventually("it has written again", func() bool { return p.status().Nodes.Up == 2 })
+}
+
 func TestNothingStartsWithABadNodeFile(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "node.toml")
@@ -398,7 +425,9 @@ func TestAHangupDoesNotEndTheRelay(t *testing.T) {
 	if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
-	p.eventually("said", func() bool { return strings.Contains(p.stderr.String(), "SIGHUP: this version does not read its node file again") })
+	p.eventually("said", func() bool {
+		return strings.Contains(p.stderr.String(), "SIGHUP: this version does not read its node file again")
+	})
 	p.write("m,host=a v=1 1\n")
 }
 
@@ -423,6 +452,7 @@ func TestCommandLine(t *testing.T) {
 		{"--help", help, ""},
 		{"help", help, ""},
 		{"statu", "", `there is no command "statu"; did you mean "status"?; see vitals-relay --help`},
+		{"nodes forget", "", `write: vitals-relay nodes [--json], or vitals-relay nodes forget NAME`},
 		{"destinations", "", `write: vitals-relay destinations forget NAME; the names are in vitals-relay status`},
 		{"--confg x", "", `flag provided but not defined: -confg; see vitals-relay --help`},
 		{"--log-level loud", "", `--log-level "loud": must be error, warn, info or debug`},

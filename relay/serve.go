@@ -136,22 +136,34 @@ func (r *relay) control() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, r.status()) })
 	mux.HandleFunc("GET /nodes", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, r.fleet.Nodes()) })
-	mux.HandleFunc("POST /destinations/forget", func(w http.ResponseWriter, req *http.Request) {
+	mux.HandleFunc("POST /destinations/forget", forgets(r.forget))
+	mux.HandleFunc("POST /nodes/forget", forgets(func(name string) error {
+		err := r.fleet.Forget(name)
+		if err == nil {
+			r.log.Info("a node is forgotten", "node", name)
+		}
+		return err
+	}))
+	return mux
+}
+
+// forgets serves a request to forget something by its name.
+func forgets(forget func(name string) error) http.HandlerFunc {
+	return func(w http.ResponseWriter, req *http.Request) {
 		var in forgetRequest
 		err := json.NewDecoder(io.LimitReader(req.Body, 4096)).Decode(&in)
 		if err == nil {
-			err = r.forget(in.Name)
+			err = forget(in.Name)
 		}
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusConflict)
 			return
 		}
 		w.WriteHeader(http.StatusNoContent)
-	})
-	return mux
+	}
 }
 
-// forgetRequest names the destination to forget.
+// forgetRequest names the destination or node to forget.
 type forgetRequest struct {
 	Name string `json:"name"`
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -138,13 +139,18 @@ func printable(s string) string {
 	}, s)
 }
 
-// forgetDestination asks the running relay to forget a destination.
-func forgetDestination(ctx context.Context, stdout io.Writer, name string) error {
+// forget asks the running relay to forget one of what ("nodes",
+// "destinations").
+func forget(ctx context.Context, stdout io.Writer, what, name string) error {
 	ctx, cancel := context.WithTimeout(ctx, ask)
 	defer cancel()
-	if err := control.Post(ctx, "relay", "/destinations/forget", forgetRequest{name}, nil); err != nil {
+	if err := control.Post(ctx, "relay", "/"+what+"/forget", forgetRequest{name}, nil); err != nil {
+		// The program's name is put before every message anyway.
+		if text, ok := strings.CutPrefix(err.Error(), "vitals-relay: "); ok {
+			return errors.New(text)
+		}
 		return err
 	}
-	_, err := fmt.Fprintf(stdout, "%s is forgotten\n", name)
+	_, err := fmt.Fprintf(stdout, "%s is forgotten\n", printable(name))
 	return err
 }

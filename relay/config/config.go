@@ -66,7 +66,9 @@ type Provision struct {
 type Fleet struct {
 	LateAfter nodefile.Duration `toml:"late_after"`
 	DownAfter nodefile.Duration `toml:"down_after"`
-	MaxNodes  int               `toml:"max_nodes"`
+	// ForgetAfter is how long a node may be silent before it is forgotten.
+	ForgetAfter nodefile.Duration `toml:"forget_after"`
+	MaxNodes    int               `toml:"max_nodes"`
 }
 
 // top holds the keys of [relay] itself.
@@ -132,7 +134,7 @@ func fromFile(f *nodefile.File) (*Config, error) {
 			Enabled: true, Database: "node_vitals", RetentionPolicy: "node_vitals_year_rp",
 			Duration: nodefile.Duration(365 * 24 * time.Hour), Replication: 3, Default: true,
 		},
-		Fleet: Fleet{MaxNodes: 10_000},
+		Fleet: Fleet{ForgetAfter: nodefile.Duration(7 * 24 * time.Hour), MaxNodes: 10_000},
 	}
 	var errs []error
 	for key, why := range later {

@@ -49,7 +49,7 @@ func TestDefaults(t *testing.T) {
 			Enabled: true, Database: "node_vitals", RetentionPolicy: "node_vitals_year_rp",
 			Duration: nodefile.Duration(8760 * time.Hour), Replication: 3, Default: true,
 		},
-		Fleet: Fleet{MaxNodes: 10_000},
+		Fleet: Fleet{ForgetAfter: nodefile.Duration(168 * time.Hour), MaxNodes: 10_000},
 	}
 	if d := cmp.Diff(want, c); d != "" {
 		t.Error(d)
@@ -129,6 +129,7 @@ func TestMistakes(t *testing.T) {
 		{"nothing kept", "[relay.queue]\nkept_bytes = 0", `node.toml:2: relay.queue.kept_bytes: with no destination and nothing kept, every line would be thrown away; add [[relay.destinations]] or let kept_bytes be more than 0`},
 		{"short policy", "[relay.provision]\nduration = '10s'", `node.toml:2: relay.provision.duration: must be at least 1h, or 0 to keep the lines for ever`},
 		{"fleet ages", "[relay.fleet]\nlate_after = '1m'\ndown_after = '30s'", `node.toml:3: relay.fleet.down_after: must not be shorter than late_after`},
+		{"forgotten too soon", "[relay.fleet]\nforget_after = '10s'", `node.toml:2: relay.fleet.forget_after: must be at least 1m, and not shorter than down_after; the default is 7d`},
 		{"queue twice", "[[relay.queue]]\n[[relay.queue]]\n", `node.toml:2: relay.queue: there can be only one; write it [relay.queue]`},
 		{"neither's table", "[relys]\n", `node.toml:1: relys: neither vitals-agent nor vitals-relay has a table of this name; did you mean "relay"?`},
 		{"several, in order", "[relay]\nlisten = 'x'\n[relay.queue]\nkind = 'y'\nwhenfull = 'z'\n[relay.auth]\n", `node.toml:2: relay.listen: "x" is not an address; write it as "127.0.0.1:8186", or ":8186" for every interface

@@ -48,6 +48,9 @@ func (f *Fleet) validate(s *nodefile.Section) []error {
 	if f.DownAfter != 0 && f.DownAfter < f.LateAfter {
 		errs = append(errs, s.Errorf("down_after", "must not be shorter than late_after"))
 	}
+	if f.ForgetAfter.Std() < time.Minute || f.ForgetAfter < f.DownAfter {
+		errs = append(errs, s.Errorf("forget_after", "must be at least 1m, and not shorter than down_after; the default is 7d"))
+	}
 	if f.MaxNodes < 1 || f.MaxNodes > 1_000_000 {
 		errs = append(errs, s.Errorf("max_nodes", "must be between 1 and 1000000"))
 	}

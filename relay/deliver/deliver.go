@@ -66,6 +66,7 @@ type Destination struct {
 	isAhead bool
 	joined  queue.Batch // of one target; Seq is the last one's
 	began   time.Time   // of the last write
+	backoff influx.Backoff
 
 	mu      sync.Mutex
 	status  Status
@@ -215,27 +216,31 @@ func (l *limit) grow() {
 	l.lines, l.rawBytes = min(l.lines*2, maxLines), min(l.rawBytes*2, maxRawBytes)
 }
 
-// deliver tries until joined is delivered. It returns an error only when the
+// deliver tries until joined is delivered, or something else should be tried:
+// a smaller write, or one of more lines. It returns an error only when the
 // queue has one, or ctx ends.
 func (d *Destination) deliver(ctx, hard context.Context) error {
-	var backoff influx.Backoff
 	for {
 		d.began = time.Now()
-		d.begin()
 		err := d.config.Sender.Deliver(hard, d.joined.Target, influx.Batch{
-			Body: d.joined.Body, Lines: d.joined.Lines, Suspect: backoff.Suspect(),
+			Body: d.joined.Body, Lines: d.joined.Lines, Suspect: d.backoff.Suspect(), TooSlow: d.backoff.TooSlow(),
 		})
 		if err == nil {
+			d.backoff.Reset()
 			d.delivered()
 			d.limit.grow()
 			return d.config.Reader.Advance(d.joined.Seq)
 		}
 		d.failed(ctx, err)
-		if !sleep(ctx, backoff.Next(err)) {
+		if !sleep(ctx, d.backoff.Next(err)) {
 			return ctx.Err()
 		}
-		if tooSlow(err) && d.limit.lines > 1000 {
+		switch {
+		case tooSlow(err) && d.limit.lines > 1000:
 			d.limit.shrink()
+			d.restart()
+			return nil
+		case errors.Is(err, influx.ErrUnproven): // what has come in since may tell
 			d.restart()
 			return nil
 		}

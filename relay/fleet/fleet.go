@@ -33,9 +33,15 @@ type Config struct {
 	// LateAfter and DownAfter are ages of a node's last lines; zero means to
 	// go by the node's own rhythm.
 	LateAfter, DownAfter time.Duration
-	MaxNodes             int              // default 10,000
-	Now                  func() time.Time // default time.Now
-	Logger               *slog.Logger
+	// ForgetAfter is how long a node may be silent before it is forgotten;
+	// default a week.
+	ForgetAfter time.Duration
+	MaxNodes    int // default 10,000
+	// Forgotten is the file that remembers nodes forgotten by hand; empty:
+	// they are remembered until the program ends.
+	Forgotten string
+	Now       func() time.Time // default time.Now
+	Logger    *slog.Logger
 }
 
 // View is the fleet as it was last seen.
@@ -56,6 +62,8 @@ type View struct {
 	mu      sync.Mutex
 	records map[string]*record
 	evicted time.Time // when room for new nodes was last looked for
+
+	forgotten forgotten
 }
 
 // sample is a write, or the head of one, on its way into the view.
@@ -71,13 +79,19 @@ func New(config Config) *View {
 	if config.MaxNodes == 0 {
 		config.MaxNodes = 10_000
 	}
+	if config.ForgetAfter == 0 {
+		config.ForgetAfter = 7 * 24 * time.Hour
+	}
 	if config.Now == nil {
 		config.Now = time.Now
 	}
 	v := &View{
 		config: config, limits: limits{config.LateAfter, config.DownAfter}, started: config.Now(),
 		offered: make(chan *sample, waiting), free: make(chan *sample, waiting),
-		records: map[string]*record{},
+		records: map[string]*record{}, forgotten: forgotten{path: config.Forgotten},
+	}
+	if err := v.forgotten.load(); err != nil && config.Logger != nil {
+		config.Logger.Warn("nodes that were forgotten may come back", "error", err)
 	}
 	for range waiting {
 		v.free <- new(sample)
@@ -164,7 +178,10 @@ func (v *View) apply(body []byte, lines int, address string, received time.Time)
 			if rec != nil {
 				rec.arrive(received, address, pending, v.limits)
 			}
-			name, pending = string(n), 0
+			name, pending, rec = string(n), 0, nil
+			if v.forgotten.has(name, received) {
+				continue
+			}
 			if rec = v.record(name, received); rec == nil {
 				v.refused.Add(1)
 				continue
@@ -198,27 +215,32 @@ func (v *View) record(name string, now time.Time) *record {
 	return rec
 }
 
-// evict makes room by forgetting nodes silent for a week. It looks at most
-// once a minute: names can be invented faster than they can be looked through.
+// evict makes room by forgetting nodes that were silent for too long. It looks
+// at most once a minute: names can be invented faster than they can be looked
+// through.
 func (v *View) evict(now time.Time) bool {
-	const silent = 7 * 24 * time.Hour
 	if now.Sub(v.evicted) < time.Minute {
 		return false
 	}
 	v.evicted = now
 	before := len(v.records)
+	v.forgetSilent(now)
+	return len(v.records) < before
+}
+
+func (v *View) forgetSilent(now time.Time) {
 	for name, r := range v.records {
-		if now.Sub(r.seen) > silent {
+		if now.Sub(r.seen) > v.config.ForgetAfter {
 			delete(v.records, name)
 		}
 	}
-	return len(v.records) < before
 }
 
 // Nodes returns every node, by name.
 func (v *View) Nodes() []Node {
 	now := v.config.Now()
 	v.mu.Lock()
+	v.forgetSilent(now)
 	nodes := make([]Node, 0, len(v.records))
 	for name, r := range v.records {
 		nodes = append(nodes, r.node(unescape(name), now, v.started, v.limits))

@@ -2,7 +2,10 @@ package fleet
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -277,5 +280,76 @@ func BenchmarkApply(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		v.apply(body, 100, "10.0.0.1", start)
+	}
+}
+
+func TestForgottenNodesComeBackOnlyWhenTheyWrite(t *testing.T) {
+	now := start
+	path := filepath.Join(t.TempDir(), "forgotten.json")
+	open := func() *View { return New(Config{Now: func() time.Time { return now }, Forgotten: path}) }
+	names := func(v *View) string {
+		var all []string
+		for _, n := range v.Nodes() {
+			all = append(all, n.Name)
+		}
+		return strings.Join(all, " ")
+	}
+	old := []byte("temp,host=a\\ b temp=40 1\nm,host=c v=1 1\ntemp,host=a\\ b temp=41 1\n")
+	v := open()
+	v.apply(old, 3, "", now)
+	now = now.Add(time.Minute)
+	if err := v.Forget("a b"); err != nil {
+		t.Fatal(err)
+	}
+	if err := v.Forget("a b"); !errors.Is(err, ErrNoNode) {
+		t.Errorf("a second time: %v", err)
+	}
+	for i, v := range []*View{v, open()} { // the same, and one after a restart
+		v.apply(old, 3, "", start)
+		if got := names(v); got != "c" {
+			t.Errorf("%d: after the old lines: %q", i, got)
+		}
+		v.apply([]byte("m,host=a\\ b v=1 1\n"), 1, "", now.Add(time.Second))
+		v.apply(old, 3, "", start)
+		if got := names(v); got != "a b c" || v.Nodes()[0].TemperatureCelsius != nil || v.Stats().RefusedLines != 0 {
+			t.Errorf("%d: after new lines: %q, %+v", i, got, v.Nodes()[0])
+		}
+	}
+}
+
+func TestTheForgottenAreBounded(t *testing.T) {
+	f := forgotten{path: filepath.Join(t.TempDir(), "f"), names: map[string]time.Time{}}
+	for i := range maxForgotten {
+		f.names[fmt.Sprint(i)] = start.Add(time.Duration(i) * time.Second)
+	}
+	if err := f.add([]string{"new"}, start.Add(24*time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.load(); err != nil || len(f.names) != maxForgotten || !f.has("new", start) || f.has("0", time.Time{}) {
+		t.Errorf("%v, %d names", err, len(f.names))
+	}
+	if err := os.WriteFile(f.path, []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.load(); err == nil || len(f.names) != 0 {
+		t.Errorf("a damaged file: %v", err)
+	}
+	if err := f.load(); err != nil {
+		t.Errorf("it was not set aside: %v", err)
+	}
+}
+
+func TestSilentNodesDropOut(t *testing.T) {
+	now := start
+	v := New(Config{Now: func() time.Time { return now }, ForgetAfter: time.Hour})
+	v.apply([]byte("m,host=a v=1 1\n"), 1, "", now)
+	now = now.Add(time.Hour)
+	v.apply([]byte("m,host=b v=1 1\n"), 1, "", now)
+	if n := v.Nodes(); len(n) != 2 {
+		t.Errorf("%d nodes", len(n))
+	}
+	now = now.Add(time.Second)
+	if n := v.Nodes(); len(n) != 1 || n[0].Name != "b" {
+		t.Errorf("%+v", n)
 	}
 }
