@@ -91,7 +91,11 @@ func watchLifeline(number string) error {
 func byHand(program string, d []Description) string {
 	text := program + " is a plugin: vitals-agent starts it, it is not run by hand.\n\n"
 	for _, one := range d {
-		text += fmt.Sprintf("It collects %s: %s\n", one.Name, one.Description)
+		text += "It collects " + one.Name
+		if one.Description != "" {
+			text += ": " + one.Description
+		}
+		text += "\n"
 	}
 	text += "\nPut it into one of the agent's plugin directories, such as /usr/local/lib/vitals/plugins,\n" +
 		"and add to the agent's configuration:\n\n"

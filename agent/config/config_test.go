@@ -109,12 +109,15 @@ func TestMistakes(t *testing.T) {
 	f("aggregator", in+out+"[[aggregators.minmax]]\n", "node.toml:3: aggregators.minmax", "no aggregators yet")
 	f("misspelt collector", "[[inputs.cpuu]]\n"+out, "node.toml:1: inputs.cpuu: there is no such collector; did you mean [[inputs.cpu]]?")
 	f("misspelt drop-in", "[agent]\nplugin_directory = [\"$DIR\"]\n[[inputs.dicee]]\n"+out, "did you mean [[inputs.dice]]?")
+	f("a built-in of a fuller version", "[[inputs.disk]]\n"+out, "node.toml:1: inputs.disk: there is no such collector. It is not built in")
 	f("missing drop-in", "[agent]\nplugin_directory = [\"$DIR/a\", \"$DIR/b\"]\n[[inputs.barometer]]\n"+out,
 		"node.toml:3: inputs.barometer", "no a/vitals-plugin-barometer and no b/vitals-plugin-barometer", "Put the program there")
-	f("drop-in without x", "[agent]\nplugin_directory = [\"$DIR\"]\n[[inputs.plain]]\n"+out, "not to be executable (chmod +x")
+	f("drop-in without x", "[agent]\nplugin_directory = [\"$DIR\"]\n[[inputs.plain]]\n"+out, "vitals-plugin-plain is there but is not executable; run: chmod +x ")
 	f("name with a path", "[[inputs.\"../x\"]]\n"+out, "node.toml:1", "small letters")
 	f("output", in+"[[outputs.influxdb_v3]]\n", "node.toml:2: outputs.influxdb_v3", "did you mean [[outputs.influxdb_v2]]?")
 	f("output's option", in+"[[outputs.influxdb]]\nurl = [\"http://x\"]\n", `node.toml:3: outputs.influxdb.url: unknown option; did you mean "urls"?`)
+	f("no scheme", in+"[[outputs.influxdb]]\nurls = [\"127.0.0.1:8391\"]\n", `node.toml:3: outputs.influxdb.urls: "127.0.0.1:8391" is not a URL; write it as http://127.0.0.1:8391`)
+	f("no scheme but a name", in+"[[outputs.influxdb]]\nurls = [\"localhost:8086\"]\n", `"localhost:8086" is not a URL; write it as http://localhost:8086`)
 	f("udp", in+"[[outputs.influxdb]]\nurls = [\"udp://x:8089\"]\n", "node.toml:3: outputs.influxdb.urls", "http://")
 	f("no urls", in+"[[outputs.influxdb]]\nurls = []\n", "node.toml:3: outputs.influxdb.urls")
 	f("no bucket", in+"[[outputs.influxdb_v2]]\n", "node.toml:2: outputs.influxdb_v2.bucket: is missing")
@@ -294,9 +297,33 @@ func TestABuiltInWinsOverADropIn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.Inputs[0].Executable != "" || c.Inputs[1].ID != "cpu#2" || len(c.Warnings) != 2 || !strings.Contains(c.Warnings[0], "built-in collector of this name is used") {
+	if c.Inputs[0].Executable != "" || c.Inputs[1].ID != "cpu#2" || len(c.Warnings) != 3 || !strings.Contains(c.Warnings[0], "built-in collector of this name is used") {
 		t.Errorf("%+v\n%q", c.Inputs, c.Warnings)
 	}
+}
+
+func TestTwoInputsOfTheSameLines(t *testing.T) {
+	f := func(name, first, second string, want int) {
+		t.Helper()
+		t.Run(name, func(t *testing.T) {
+			t.Helper()
+			c, err := load(t, first+second+"[[outputs.file]]\n", Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(c.Warnings) != want || want > 0 && !strings.HasSuffix(c.Warnings[0],
+				"node.toml:2: inputs.mem: collects the same as the table of line 1, and their lines overwrite each other; tags, name_override, name_prefix or name_suffix would tell them apart") {
+				t.Errorf("%q", c.Warnings)
+			}
+		})
+	}
+	f("the same", "[[inputs.mem]]\n", "[[inputs.mem]]\n", 1)
+	f("by another name", "[[inputs.ram]]\n", "[[inputs.mem]]\n", 1)
+	f("an alias is not in the lines", "[[inputs.mem]]\n", "[[inputs.mem]]\nalias = \"x\"\ninterval = \"1m\"\n", 1)
+	f("options", "[[inputs.mem]]\n", "[[inputs.mem]]\npercpu = true\n", 0)
+	f("tags", "[[inputs.mem]]\n", "[[inputs.mem]]\ntags = {a = \"b\"}\n", 0)
+	f("a name", "[[inputs.mem]]\n", "[[inputs.mem]]\nname_suffix = \"_x\"\n", 0)
+	f("another collector", "[[inputs.cpu]]\n", "[[inputs.mem]]\n", 0)
 }
 
 func TestWhereTheNodeFileAndTheBufferAre(t *testing.T) {

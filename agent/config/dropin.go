@@ -1,8 +1,8 @@
 package config
 
 import (
+	"cmp"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -13,9 +13,10 @@ import (
 // its own.
 const dropInPrefix = "vitals-plugin-"
 
-// dropIn finds the executable of a collector. If there is none, tried says of
-// every place what was found there.
-func dropIn(directories []string, name string) (path string, tried []string) {
+// dropIn finds the executable of a collector. If there is none, plain is a file
+// of its name that is not executable, and tried says of every place what was
+// found there.
+func dropIn(directories []string, name string) (path, plain string, tried []string) {
 	for _, dir := range directories {
 		path, err := filepath.Abs(filepath.Join(dir, dropInPrefix+name))
 		if err != nil {
@@ -31,12 +32,12 @@ func dropIn(directories []string, name string) (path string, tried []string) {
 		case info.IsDir():
 			tried = append(tried, path+" to be a directory")
 		case info.Mode()&0o111 == 0:
-			tried = append(tried, fmt.Sprintf("%s not to be executable (chmod +x %s)", path, path))
+			plain = cmp.Or(plain, path)
 		default:
-			return path, nil
+			return path, "", nil
 		}
 	}
-	return "", tried
+	return "", plain, tried
 }
 
 // dropIns lists the names of the collectors in the plugin directories.

@@ -51,6 +51,7 @@ func (l *loader) inputs(a Agent) []Input {
 		}
 		in := l.input(a, s)
 		in.ID = unique(ids, in.Name, in.Alias)
+		l.warnOfTwin(all, &in)
 		all = append(all, in)
 	}
 	if len(sections) > 0 && len(all) == 0 {
@@ -58,6 +59,23 @@ func (l *loader) inputs(a Agent) []Input {
 			strings.Join(l.InputFilter, " or "), strings.Join(names(sections), ", ")))
 	}
 	return all
+}
+
+// warnOfTwin tells of an input that yields the very lines of one before it.
+func (l *loader) warnOfTwin(all []Input, in *Input) {
+	of := func(in *Input) string {
+		name := in.Name
+		if d, ok := l.builtin(name); ok {
+			name = d.Name
+		}
+		return fmt.Sprintf("%q %s %q %q %q %q %q", name, in.TOML, in.NameOverride, in.Prefix, in.Suffix, in.Tags, in.Env)
+	}
+	for i := range all {
+		if of(&all[i]) == of(in) {
+			l.warn(in.section.Errorf("", "collects the same as the table of line %d, and their lines overwrite each other; tags, name_override, name_prefix or name_suffix would tell them apart", all[i].section.Line))
+			return
+		}
+	}
 }
 
 // unique makes Telegraf's name::alias, numbered where it comes again.
@@ -145,7 +163,7 @@ func (l *loader) resolve(a Agent, s *nodefile.Section, in *Input) {
 		l.fail(s.Errorf("", "a collector's name is made of small letters, digits and _, begins with a letter and has 32 characters at most"))
 		return
 	}
-	found, tried := dropIn(a.PluginDirectory, s.Name)
+	found, plain, tried := dropIn(a.PluginDirectory, s.Name)
 	if d, ok := l.builtin(s.Name); ok {
 		if found != "" {
 			l.warn(s.Errorf("", "the built-in collector of this name is used, not %s", found))
@@ -155,7 +173,11 @@ func (l *loader) resolve(a Agent, s *nodefile.Section, in *Input) {
 		}
 		return
 	}
-	if in.Executable = found; found == "" {
+	in.Executable = found
+	switch {
+	case found == "" && plain != "":
+		l.fail(s.Errorf("", "%s is there but is not executable; run: chmod +x %s", plain, plain))
+	case found == "":
 		l.fail(s.Errorf("", "%s", l.missing(a, s.Name, tried)))
 	}
 }
@@ -184,6 +206,8 @@ func (l *loader) missing(a Agent, name string, tried []string) string {
 	b.WriteString("there is no such collector")
 	if near := nodefile.Nearest(name, append(dropIns(a.PluginDirectory), all...)); near != "" {
 		fmt.Fprintf(&b, "; did you mean [[inputs.%s]]?", near)
+	} else {
+		b.WriteString(".")
 	}
 	fmt.Fprintf(&b, " It is not built in (those are %s)", strings.Join(all, ", "))
 	if len(tried) == 0 {

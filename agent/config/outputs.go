@@ -216,6 +216,8 @@ func (l *loader) http(s *nodefile.Section, t httpOptions, o *Output) {
 func (l *loader) checkURL(s *nodefile.Section, text string) {
 	u, err := url.Parse(text)
 	switch {
+	case !strings.Contains(text, "://") && text != "":
+		l.fail(s.Errorf("urls", "%q is not a URL; write it as http://%s", text, text))
 	case err != nil:
 		l.fail(s.Errorf("urls", "%q is not a URL", text))
 	case u.Scheme != "http" && u.Scheme != "https":
