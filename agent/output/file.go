@@ -27,7 +27,7 @@ func newFiles(names []string) *files {
 
 // deliver appends the batch to every file. A file that has taken it before
 // another failed gets it again: the same lines, at the same times.
-func (f *files) deliver(_ context.Context, b batch, _ bool) error {
+func (f *files) deliver(_ context.Context, b batch, _ *influx.Backoff) error {
 	lines, err := influx.Gunzip(b.body)
 	if err != nil {
 		return fmt.Errorf("inflate batch: %w", err)

@@ -76,7 +76,7 @@ func newInflux(c Config, reject rejecter) (*server, error) {
 // deliver makes one attempt. The database is created before the first, as
 // Telegraf does; that this fails is worth no more than a warning, for the user
 // may lack the right to it and the database be there.
-func (s *server) deliver(ctx context.Context, b batch, suspect bool) error {
+func (s *server) deliver(ctx context.Context, b batch, state *influx.Backoff) error {
 	if s.create && !s.tried.Load() {
 		switch err := s.createDatabase(ctx, s.target.Database); {
 		case err == nil:
@@ -86,7 +86,7 @@ func (s *server) deliver(ctx context.Context, b batch, suspect bool) error {
 			s.log.Warn("the database was not created", "database", s.target.Database, "error", err)
 		}
 	}
-	return s.sender.Deliver(ctx, s.target, influx.Batch{Body: b.body, Lines: b.lines, Suspect: suspect})
+	return s.sender.Deliver(ctx, s.target, influx.Batch{Body: b.body, Lines: b.lines, Suspect: state.Suspect(), TooSlow: state.TooSlow()})
 }
 
 func (s *server) createDatabase(ctx context.Context, name string) error {

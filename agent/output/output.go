@@ -57,7 +57,7 @@ type Config struct {
 
 // destination takes batches. An error leaves all of the batch to be sent again.
 type destination interface {
-	deliver(ctx context.Context, b batch, suspect bool) error
+	deliver(ctx context.Context, b batch, state *influx.Backoff) error
 	url() string
 	close()
 }

@@ -22,7 +22,7 @@ func (o *Output) flush(ctx context.Context, everything bool) error {
 			return nil
 		}
 		begun := time.Now()
-		err := o.to.deliver(ctx, b, o.backoff.Suspect())
+		err := o.to.deliver(ctx, b, &o.backoff)
 		if err = errors.Join(err, o.settle(b, err)); err != nil {
 			o.failed(err)
 			o.spill(ctx)

@@ -17,7 +17,7 @@ const (
 // Backoff spaces the attempts at one batch. The zero value is ready; Reset it
 // after a success.
 type Backoff struct {
-	failures, suspect int
+	failures, suspect, slow int
 }
 
 // Next records a failure and returns how long to wait before trying again:
@@ -32,6 +32,9 @@ func (b *Backoff) Next(err error) time.Duration {
 			b.suspect++
 		} else {
 			b.suspect = 0
+		}
+		if b.slow++; !e.TooSlow() {
+			b.slow = 0
 		}
 		if e.Class == Hold || e.Class == MissingDatabase {
 			delay = max(delay, time.Second)
@@ -50,6 +53,10 @@ func (b *Backoff) Failures() int { return b.failures }
 // Suspect reports whether the batch has failed so often that its own lines
 // may be the cause.
 func (b *Backoff) Suspect() bool { return b.suspect >= suspectAfter }
+
+// TooSlow reports whether the server has so often not answered in time that the
+// batch may be too large for it.
+func (b *Backoff) TooSlow() bool { return b.slow >= suspectAfter }
 
 // Reset forgets the failures.
 func (b *Backoff) Reset() { *b = Backoff{} }

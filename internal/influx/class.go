@@ -2,6 +2,7 @@ package influx
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -64,9 +65,18 @@ func (e *WriteError) Unwrap() error { return e.err }
 // Suspect reports whether the lines themselves may have caused the failure:
 // some that a server's parser accepts make it answer 500 for ever, or die.
 func (e *WriteError) Suspect() bool {
+	if ownTrouble.MatchString(e.Message) {
+		return false
+	}
 	return e.Class == Retry && (e.Status == http.StatusInternalServerError ||
 		errors.Is(e.err, io.EOF) || errors.Is(e.err, io.ErrUnexpectedEOF) || errors.Is(e.err, syscall.ECONNRESET))
 }
+
+// ownTrouble matches errors of 500 that InfluxDB has whatever it is sent.
+var ownTrouble = regexp.MustCompile(`(?i)timeout|cache-max-memory-size|engine is closed|no space left|too many open files|read-only file system`)
+
+// TooSlow reports whether the server did not answer in time.
+func (e *WriteError) TooSlow() bool { return errors.Is(e.err, context.DeadlineExceeded) }
 
 var dropped = regexp.MustCompile(`dropped=(\d+)`)
 

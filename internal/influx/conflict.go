@@ -1,6 +1,11 @@
 package influx
 
-import "github.com/rpicluster/vitals/internal/line"
+import (
+	"regexp"
+	"strings"
+
+	"github.com/rpicluster/vitals/internal/line"
+)
 
 // cutLines parts raw into its lines, each with its newline. A newline inside a
 // quoted string ends none.
@@ -13,6 +18,30 @@ func cutLines(raw []byte) (lines [][]byte) {
 		raw = rest
 	}
 	return lines
+}
+
+var typeConflict = regexp.MustCompile(`input field "(.*?)" on measurement "(.*?)" is type (\w+), already exists as type`)
+
+// blamed parts lines by whether the server's message names them: word for
+// word (verbatim, if that is all it does), or as a field whose type is not that
+// of what is stored.
+func blamed(lines [][]byte, message string) (bad, good [][]byte, verbatim bool) {
+	quoted := map[string]bool{}
+	for _, piece := range strings.Split(message, "unable to parse '")[1:] {
+		if i := strings.LastIndex(piece, "': "); i >= 0 {
+			quoted[piece[:i]] = true
+		}
+	}
+	conflict := typeConflict.FindStringSubmatch(message)
+	for _, l := range lines {
+		text := strings.TrimSuffix(string(l), "\n")
+		if quoted[text] || conflict != nil && hasField(l, conflict[2], conflict[1], conflict[3]) {
+			bad = append(bad, l)
+		} else {
+			good = append(good, l)
+		}
+	}
+	return bad, good, conflict == nil
 }
 
 // kinds are the types of field values in the words of InfluxDB's errors.

@@ -222,7 +222,16 @@ func deliver(t *testing.T, s *server, b Batch, text string) (delivery, string) {
 		Logger: slog.New(slog.DiscardHandler),
 	}
 	b.Body = Gzip(nil, []byte(text))
-	if err := sender.Deliver(t.Context(), Target{Database: "d"}, b); err != nil {
+	attempts := 1
+	if b.Suspect || b.TooSlow {
+		attempts = trials + 1 // accused lines are tried at times apart
+	}
+	for range attempts {
+		got.Err = ""
+		err := sender.Deliver(t.Context(), Target{Database: "d"}, b)
+		if err == nil {
+			break
+		}
 		got.Err = err.Error()
 	}
 	var stored []string
@@ -265,6 +274,9 @@ func TestDeliver(t *testing.T) {
 	}{
 		{"stored", false, func([]string) (int, string) { return 204, "" }, delivery{all, "", ""}},
 		{"partial write names the line", false, func(lines []string) (int, string) {
+			if !has(lines, "c") {
+				return 204, ""
+			}
 			storeBut(lines, "c")
 			return 400, `{"error":"partial write: unable to parse 'c f=1 1': bad timestamp dropped=0"}`
 		}, delivery{without, "c_f=1_1", ""}},
@@ -275,6 +287,9 @@ func TestDeliver(t *testing.T) {
 			return 204, ""
 		}, delivery{without, "c_f=1_1", ""}},
 		{"type conflict found by its field", false, func(lines []string) (int, string) {
+			if !has(lines, "c") {
+				return 204, ""
+			}
 			storeBut(lines, "c")
 			return 400, `{"error":"partial write: field type conflict: input field \"f\" on measurement \"c\" is type float, already exists as type integer dropped=1"}`
 		}, delivery{without, "c_f=1_1", ""}},
@@ -343,8 +358,8 @@ func TestDeliver(t *testing.T) {
 			return 204, ""
 		}, delivery{without, "c_f=1_1", ""}},
 		{"500 for every line is the server's fault", true, func([]string) (int, string) {
-			return 500, `{"error":"disk full"}`
-		}, delivery{"", "", "500 Internal Server Error: disk full"}},
+			return 500, `{"error":"engine trouble"}`
+		}, delivery{"", "", "500 Internal Server Error: engine trouble (5 lines may be the cause)"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -360,22 +375,237 @@ func TestDeliver(t *testing.T) {
 	}
 }
 
-func TestSearchIsBounded(t *testing.T) {
+// manyLines are n lines of which bad(i) says what is before the fields.
+func manyLines(n int, bad func(i int) bool) string {
 	var text strings.Builder
-	for i := range 3000 {
-		fmt.Fprintf(&text, "m%d f=1 1\n", i)
+	for i := range n {
+		kind := "good"
+		if bad(i) {
+			kind = "bad"
+		}
+		fmt.Fprintf(&text, "%s,i=%d f=1 1\n", kind, i)
 	}
+	return text.String()
+}
+
+// requireOnlyBadRejected fails unless every good line is stored and every bad
+// one, and no other, is rejected.
+func requireOnlyBadRejected(t *testing.T, text string, got delivery) {
+	t.Helper()
+	if got.Err != "" {
+		t.Fatal(got.Err)
+	}
+	for what, list := range map[string]string{"good": got.Stored, "bad": got.Rejected} {
+		lines := strings.Fields(list)
+		if want := strings.Count(text, what+","); len(lines) != want {
+			t.Errorf("%d %s lines, want %d", len(lines), what, want)
+		}
+		for _, l := range lines {
+			if !strings.HasPrefix(l, what) {
+				t.Fatalf("%s is among the %s lines", l, what)
+			}
+		}
+	}
+}
+
+func TestOnlyWhatWasTriedAloneIsRejected(t *testing.T) {
+	tests := []struct {
+		name   string
+		lines  int
+		every  int // which line is bad
+		batch  Batch
+		answer func(lines []string) (int, string)
+	}{
+		{"many bad lines that are not named", 3000, 10, Batch{}, func(lines []string) (int, string) {
+			if has(lines, "bad") {
+				return 400, `{"error":"computer says no"}`
+			}
+			return 204, ""
+		}},
+		{"many lines that make the server fail", 2000, 50, Batch{Suspect: true}, func(lines []string) (int, string) {
+			if has(lines, "bad") {
+				return 500, `{"error":"panic"}`
+			}
+			return 204, ""
+		}},
+		{"a server that takes few lines at once", 20_000, 1 << 30, Batch{}, func(lines []string) (int, string) {
+			if len(lines) > 50 {
+				return 413, "too large"
+			}
+			return 204, ""
+		}},
+		{"a partial write that says of one line only", 200, 20, Batch{}, func(lines []string) (int, string) {
+			for _, l := range lines {
+				if strings.HasPrefix(l, "bad") {
+					return 400, fmt.Sprintf(`{"error":"partial write: unable to parse '%s': bad timestamp dropped=1"}`, l)
+				}
+			}
+			return 204, ""
+		}},
+		{"a conflict that names good lines too", 100, 10, Batch{}, func(lines []string) (int, string) {
+			n := 0
+			for _, l := range lines {
+				if strings.HasPrefix(l, "bad") {
+					n++
+				}
+			}
+			if n > 0 {
+				return 400, fmt.Sprintf(`{"error":"partial write: field type conflict: input field \"f\" on measurement \"bad\" is type float, already exists as type integer dropped=%d"}`, min(n, 1))
+			}
+			return 204, ""
+		}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			text := manyLines(tt.lines, func(i int) bool { return i%tt.every == tt.every/2 })
+			got, _ := deliver(t, newServer(t, tt.answer), tt.batch, text)
+			requireOnlyBadRejected(t, text, got)
+		})
+	}
+}
+
+func TestASearchGoesOnWhereItWas(t *testing.T) {
+	text := manyLines(64, func(i int) bool { return i == 40 })
 	writes := 0
 	s := newServer(t, func(lines []string) (int, string) {
-		writes++
-		if len(lines) == 1 && strings.HasSuffix(lines[0], "0 f=1 1") || len(lines) > 1 {
-			return 400, `{"error":"partial write: points beyond retention policy dropped=9999"}`
+		if writes++; writes%4 == 0 {
+			return 503, "busy"
+		}
+		if has(lines, "bad") {
+			return 400, `{"error":"computer says no"}`
 		}
 		return 204, ""
 	})
-	got, _ := deliver(t, s, Batch{Lines: 3000}, text.String())
-	if got.Err != "" || writes > maxWrites {
-		t.Errorf("%d writes, error %q", writes, got.Err)
+	var rejected string
+	sender := &Sender{
+		Client:   newClient(t, Config{URLs: []string{s.URL}}),
+		Rejected: func(_ Target, lines []byte, _ string) error { rejected += string(lines); return nil },
+	}
+	for range 20 {
+		if sender.Deliver(t.Context(), Target{}, Batch{Body: Gzip(nil, []byte(text))}) == nil {
+			break
+		}
+	}
+	if rejected != "bad,i=40 f=1 1\n" || len(s.stored) != 63 || writes > 40 {
+		t.Errorf("rejected %q, %d stored, %d writes", rejected, len(s.stored), writes)
+	}
+}
+
+func TestTroublesOfTheServerAreNotTheLinesFault(t *testing.T) {
+	for _, message := range []string{"engine trouble", "timeout", "engine: cache-max-memory-size exceeded: (5/4)"} {
+		for failing := 1; failing < 60; failing += 6 {
+			writes := 0
+			s := newServer(t, func([]string) (int, string) {
+				if writes++; writes <= failing {
+					return 500, `{"error":"` + message + `"}`
+				}
+				return 204, ""
+			})
+			sender := &Sender{
+				Client:   newClient(t, Config{URLs: []string{s.URL}}),
+				Rejected: func(_ Target, lines []byte, _ string) error { t.Fatalf("rejected %s", lines); return nil },
+			}
+			b := Batch{Body: Gzip(nil, []byte(manyLines(20, func(int) bool { return false })))}
+			var backoff Backoff
+			for range 100 {
+				err := sender.Deliver(t.Context(), Target{}, b)
+				if err == nil {
+					break
+				}
+				backoff.Next(err)
+				b.Suspect = backoff.Suspect()
+			}
+			if len(s.stored) != 20 {
+				t.Errorf("%s %d times: %d lines stored", message, failing, len(s.stored))
+			}
+		}
+	}
+}
+
+func TestALoneLineThatMakesAServerFail(t *testing.T) {
+	s := newServer(t, func(lines []string) (int, string) {
+		if has(lines, "bad") {
+			return 500, `{"error":"panic"}`
+		}
+		return 204, ""
+	})
+	var rejected string
+	sender := &Sender{
+		Client:   newClient(t, Config{URLs: []string{s.URL}}),
+		Rejected: func(_ Target, lines []byte, _ string) error { rejected += string(lines); return nil },
+	}
+	bad := Batch{Body: Gzip(nil, []byte("bad f=1 1\n")), Suspect: true}
+	// Alone it proves nothing.
+	if err := sender.Deliver(t.Context(), Target{}, bad); !errors.Is(err, ErrUnproven) {
+		t.Fatalf("without anything to compare with: %v", err)
+	}
+	// With something else it does, at times apart.
+	both := Batch{Body: Gzip(nil, []byte("bad f=1 1\ngood f=1 1\n")), Suspect: true}
+	var err error
+	attempts := 0
+	for ; attempts == 0 || err != nil && attempts < 10; attempts++ {
+		err = sender.Deliver(t.Context(), Target{}, both)
+	}
+	if err != nil || rejected != "bad f=1 1\n" || attempts < trials {
+		t.Errorf("after %d attempts: rejected %q, error %v", attempts, rejected, err)
+	}
+	// And then something is known to compare with.
+	rejected = ""
+	for range trials {
+		err = sender.Deliver(t.Context(), Target{}, bad)
+	}
+	if err != nil || rejected != "bad f=1 1\n" {
+		t.Errorf("alone again: rejected %q, error %v", rejected, err)
+	}
+}
+
+func TestABatchThatIsTooSlowIsWrittenInParts(t *testing.T) {
+	release := make(chan struct{})
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		raw, unzip := Gunzip(body)
+		if err != nil || unzip != nil {
+			return
+		}
+		if strings.Count(string(raw), "\n") > 10 {
+			<-release
+		}
+		w.WriteHeader(204)
+	}))
+	defer s.Close()
+	defer close(release)
+	sender := &Sender{Client: newClient(t, Config{URLs: []string{s.URL}, Timeout: 200 * time.Millisecond})}
+	b := Batch{Body: Gzip(nil, []byte(manyLines(40, func(int) bool { return false })))}
+	var backoff Backoff
+	attempts := 0
+	for ; attempts < 12; attempts++ {
+		err := sender.Deliver(t.Context(), Target{}, b)
+		if err == nil {
+			break
+		}
+		backoff.Next(err)
+		b.TooSlow = backoff.TooSlow()
+	}
+	if attempts == 12 {
+		t.Error("it was never written in parts small enough")
+	}
+}
+
+func TestAMissingRetentionPolicyIsAskedForFirst(t *testing.T) {
+	exists := false
+	s := newServer(t, func([]string) (int, string) {
+		if exists {
+			return 204, ""
+		}
+		return 500, `{"error":"retention policy not found: raw"}`
+	})
+	sender := &Sender{
+		Client:         newClient(t, Config{URLs: []string{s.URL}}),
+		CreateDatabase: func(context.Context, string) error { exists = true; return nil },
+		Rejected:       func(_ Target, lines []byte, _ string) error { t.Errorf("rejected %s", lines); return nil },
+	}
+	if err := sender.Deliver(t.Context(), Target{Database: "d", RetentionPolicy: "raw"}, Batch{Body: Gzip(nil, []byte(five))}); err != nil {
+		t.Error(err)
 	}
 }
 

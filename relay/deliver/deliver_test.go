@@ -438,6 +438,25 @@ func TestALineThatTheServerChokesOnIsFound(t *testing.T) {
 	}
 }
 
+func TestALoneLineThatTheServerChokesOnHoldsNothingUp(t *testing.T) {
+	f := newFixture(t)
+	s := newServer(t, func(_ int, _ string, lines []string) (int, string, func(string) bool) {
+		if slices.ContainsFunc(lines, func(l string) bool { return strings.Contains(l, "poison") }) {
+			return 500, "panic: runtime error", nil
+		}
+		return 204, "", nil
+	})
+	f.append(ns, "m poison=1 1")
+	d := f.start("near", s, nil)
+	eventually(t, "failing", func() bool { return d.Status().Failures > 4 })
+	f.append(ns, "m v=2 2", "m v=3 3")
+	storedAtLeastOnce(t, s, "d//: m v=2 2", "d//: m v=3 3")
+	empty(t, d)
+	if got := f.rejected("near"); !strings.HasSuffix(got, "\nm poison=1 1\n") {
+		t.Errorf("rejected: %q", got)
+	}
+}
+
 func TestOneDestinationDownDoesNotHoldUpTheOther(t *testing.T) {
 	f := newFixture(t)
 	up, down := newServer(t, all), newServer(t, func(int, string, []string) (int, string, func(string) bool) {
