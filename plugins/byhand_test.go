@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-func TestByHand(t *testing.T) {
+func TestByHandWithoutADescription(t *testing.T) {
 	got := byHand("vitals-plugin-x", []Description{{Name: "dice"}, {Name: "coin", Description: "which side is up"}})
 	for _, want := range []string{"It collects dice\n", "It collects coin: which side is up\n", "\n[[inputs.coin]]\n"} {
 		if !strings.Contains(got, want) {
