@@ -240,11 +240,11 @@ func nodeFile(t *testing.T, dir string, destinations map[string]string) string {
 func TestLinesGoFromTheDoorToInfluxDB(t *testing.T) {
 	db, dir := newInflux(t), t.TempDir()
 	p := start(t, nodeFile(t, dir, map[string]string{"influxdb": db.URL}))
-	p.write("temp,host=pi-1,sensor=cpu_thermal temp=48.5 1\ncpu,cpu=cpu-total,host=pi-1 usage_idle=90 1\n")
+	p.write("temp,host=pi-1,sensor=cpu_thermal temp=48.5 1\ncpu,cpu=cpu-total,host=pi-1 usage_idle=90 1\nswap,host=pi-1 total=0i,used=0i,free=0i,used_percent=0 1\n")
 	p.eventually("stored", func() bool { return db.have("temp,host=pi-1,sensor=cpu_thermal temp=48.5 1") })
 	p.eventually("nothing waits", func() bool { return p.status().Destinations[0].Backlog.Lines == 0 })
 	out, err := command(t, "nodes")
-	if err != nil || !strings.Contains(out, "pi-1") || !strings.Contains(out, "48.5°C") || !strings.Contains(out, "10%") {
+	if err != nil || !strings.Contains(out, "pi-1") || !strings.Contains(out, "48.5°C") || !strings.Contains(out, "10%") || !strings.Contains(out, "none") {
 		t.Errorf("nodes: %v\n%s", err, out)
 	}
 	out, err = command(t, "status")

@@ -117,9 +117,17 @@ func showNodes(ctx context.Context, stdout io.Writer, asJSON bool) error {
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", printable(n.Name), n.State,
 			time.Duration(n.SecondsSinceSeen*float64(time.Second)).Round(time.Second),
 			figure("%.0f%%", n.CPUPercent), figure("%.0f", n.CPUMHz), figure("%.0f%%", n.RAMPercent),
-			figure("%.0f%%", n.SwapPercent), figure("%.1f°C", n.TemperatureCelsius), n.Address)
+			swap(&n), figure("%.1f°C", n.TemperatureCelsius), n.Address)
 	}
 	return t.Flush()
+}
+
+// swap is how full a node's is; a machine without any has nothing to fill.
+func swap(n *fleet.Node) string {
+	if n.SwapTotalBytes != nil && *n.SwapTotalBytes == 0 {
+		return "none"
+	}
+	return figure("%.0f%%", n.SwapPercent)
 }
 
 func figure(format string, v *float64) string {

@@ -99,10 +99,19 @@ func uptime(n *fleet.Node) string {
 	return fmt.Sprintf("up %d days", seconds/86400)
 }
 
-// factList is every fact of a node, a line each.
+// shown are the facts that the card itself tells, in words or as a meter.
+var shown = map[string]bool{
+	"boot_time": true, "ram": true, "ram_bytes": true, "ram_total": true, "ram_total_bytes": true,
+	"swap": true, "swap_bytes": true, "swap_total": true, "swap_total_bytes": true,
+}
+
+// factList is every other fact of a node, a line each.
 func factList(n *fleet.Node) string {
 	var lines []string
 	for name, value := range n.Facts {
+		if shown[name] {
+			continue
+		}
 		lines = append(lines, fmt.Sprintf("%s: %v", strings.ReplaceAll(name, "_", " "), value))
 	}
 	slices.Sort(lines)
