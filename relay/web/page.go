@@ -232,15 +232,40 @@ type setupText struct {
 	URL      string
 	Loopback bool // only this machine reaches the relay
 	Listen   string
+	Port     string // the relay's own
 }
 
-// setup takes the address from how the page itself was reached.
-func setup(host, listen string) setupText {
-	s := setupText{URL: "http://" + host, Listen: listen}
-	name, _, err := net.SplitHostPort(listen)
-	if err == nil {
-		ip := net.ParseIP(name)
-		s.Loopback = name == "localhost" || ip != nil && ip.IsLoopback()
+// setup takes the address from how the page itself was reached; if that means
+// nothing on other machines, from the name of this one.
+func setup(host, listen string, hostname func() (string, error)) setupText {
+	name, port := splitHost(host)
+	address, own := splitHost(listen)
+	s := setupText{URL: "http://" + host, Listen: listen, Port: own, Loopback: isLoopback(address)}
+	if s.Port == "" || s.Port == "0" { // the system has chosen one
+		s.Port = port
+	}
+	if !isLoopback(name) {
+		return s
+	}
+	if mine, err := hostname(); err == nil && mine != "" && !isLoopback(mine) {
+		s.URL = "http://" + mine
+		if port != "" {
+			s.URL += ":" + port
+		}
 	}
 	return s
+}
+
+// splitHost parts an address from its port, if it has one.
+func splitHost(host string) (name, port string) {
+	name, port, err := net.SplitHostPort(host)
+	if err != nil {
+		return strings.Trim(host, "[]"), ""
+	}
+	return name, port
+}
+
+func isLoopback(name string) bool {
+	ip := net.ParseIP(name)
+	return strings.EqualFold(name, "localhost") || ip != nil && ip.IsLoopback()
 }

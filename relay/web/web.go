@@ -13,6 +13,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"net/http"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -54,7 +55,9 @@ type Config struct {
 	Nodes  func() []fleet.Node
 	Status func() Status
 	Now    func() time.Time // default time.Now
-	Logger *slog.Logger
+	// Hostname is what other nodes may call this machine; default os.Hostname.
+	Hostname func() (string, error)
+	Logger   *slog.Logger
 }
 
 // Handler serves the page and the API.
@@ -85,6 +88,9 @@ var contentTypes = map[string]string{
 func New(config Config) (*Handler, error) {
 	if config.Now == nil {
 		config.Now = time.Now
+	}
+	if config.Hostname == nil {
+		config.Hostname = os.Hostname
 	}
 	h := &Handler{config: config, mux: http.NewServeMux(), static: map[string]asset{}}
 	for name, contentType := range contentTypes {
@@ -143,7 +149,7 @@ func (h *Handler) serveJSON(w http.ResponseWriter, v any) {
 
 func (h *Handler) servePage(w http.ResponseWriter, r *http.Request) {
 	p := h.page()
-	p.Setup = setup(r.Host, p.Status.Listen)
+	p.Setup = setup(r.Host, p.Status.Listen, h.config.Hostname)
 	h.render(w, "page.html", p)
 }
 

@@ -2,6 +2,7 @@ package web
 
 import (
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -268,5 +269,41 @@ func TestSparkline(t *testing.T) {
 	}
 	if line, _ := sparkline([]float32{1}); line != "" {
 		t.Errorf("one point: %q", line)
+	}
+}
+
+func TestAddANodeOffersAnAddressThatOthersReach(t *testing.T) {
+	pi := func() (string, error) { return "pi-0", nil }
+	nobody := func() (string, error) { return "", errors.New("no name") }
+	tests := []struct {
+		host, listen string
+		hostname     func() (string, error)
+		want         setupText
+	}{
+		{"relay.local:8186", ":8186", pi, setupText{"http://relay.local:8186", false, ":8186", "8186"}},
+		{"127.0.0.1:8391", "127.0.0.1:8391", pi, setupText{"http://pi-0:8391", true, "127.0.0.1:8391", "8391"}},
+		{"localhost:8391", ":8391", pi, setupText{"http://pi-0:8391", false, ":8391", "8391"}},
+		{"[::1]:9000", "[::1]:0", pi, setupText{"http://pi-0:9000", true, "[::1]:0", "9000"}},
+		{"localhost", ":80", pi, setupText{"http://pi-0", false, ":80", "80"}},
+		{"localhost:8186", ":8186", nobody, setupText{"http://localhost:8186", false, ":8186", "8186"}},
+		{"10.0.0.7:8186", "127.0.0.1:8187", pi, setupText{"http://10.0.0.7:8186", true, "127.0.0.1:8187", "8187"}},
+	}
+	for _, tt := range tests {
+		if d := cmp.Diff(tt.want, setup(tt.host, tt.listen, tt.hostname)); d != "" {
+			t.Errorf("%s: %s", tt.host, d)
+		}
+	}
+	status := aStatus()
+	status.Listen = "127.0.0.1:8391"
+	_, body := get(t, nil, status, "/")
+	contains(t, body, `listen = ":8391"`)
+}
+
+func TestFactsAreWhatPeopleRead(t *testing.T) {
+	n := aNode()
+	n.Facts["ram_bytes"], n.Facts["ram_total"], n.Facts["swap_total"] = int64(8<<30), int64(8<<30), int64(0)
+	n.Facts["kernel"] = "6.6"
+	if d := cmp.Diff("architecture: aarch64\ncores: 4\nkernel: 6.6\nmodel: Raspberry Pi 4\nos: Debian", factList(&n)); d != "" {
+		t.Error(d)
 	}
 }
