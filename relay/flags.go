@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -39,6 +40,12 @@ Examples:
     [[relay.destinations]]
       name = "influxdb"
       url = "http://127.0.0.1:8086"
+
+  It creates the database node_vitals there, and touches no other. To have it
+  create none:
+
+    [relay.provision]
+      enabled = false
 
   Write a line and look at it:
 
@@ -79,7 +86,7 @@ func parseFlags(args []string) (flags, error) {
 	var words []string
 	for rest := args; ; {
 		if err := set.Parse(rest); err != nil {
-			return f, fmt.Errorf("%w; see vitals-relay --help", err)
+			return f, flagError(set, err)
 		}
 		if set.NArg() == 0 {
 			break
@@ -109,9 +116,29 @@ func (f *flags) choose(words []string) error {
 	case words[0] == "destinations":
 		return fmt.Errorf("write: vitals-relay destinations forget NAME; the names are in vitals-relay status")
 	}
-	message := fmt.Sprintf("there is no command %q", text)
 	if near := nodefile.Nearest(text, commands); near != "" {
-		message += fmt.Sprintf("; did you mean %q?", near)
+		return fmt.Errorf("there is no command %q; did you mean %q? See vitals-relay --help", text, near)
 	}
-	return fmt.Errorf("%s; see vitals-relay --help", message)
+	return fmt.Errorf("there is no command %q; see vitals-relay --help", text)
+}
+
+// flagError words a mistake in a flag, and adds what was probably meant.
+func flagError(set *flag.FlagSet, err error) error {
+	if errors.Is(err, flag.ErrHelp) {
+		return err
+	}
+	if name, found := strings.CutPrefix(err.Error(), "flag needs an argument: -"); found {
+		return fmt.Errorf("--%s needs a value; see vitals-relay --help", strings.TrimPrefix(name, "-"))
+	}
+	name, unknown := strings.CutPrefix(err.Error(), "flag provided but not defined: -")
+	if !unknown {
+		return fmt.Errorf("%w; see vitals-relay --help", err)
+	}
+	name = strings.TrimPrefix(name, "-")
+	var known []string
+	set.VisitAll(func(f *flag.Flag) { known = append(known, f.Name) })
+	if near := nodefile.Nearest(name, known); near != "" {
+		return fmt.Errorf("there is no flag --%s; did you mean --%s? See vitals-relay --help", name, near)
+	}
+	return fmt.Errorf("there is no flag --%s; see vitals-relay --help", name)
 }

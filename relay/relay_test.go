@@ -366,7 +366,7 @@ func TestForgettingADestination(t *testing.T) {
 	if alarms := p.status().Alarms; len(alarms) != 1 || !strings.Contains(alarms[0], "vitals-relay destinations forget old") {
 		t.Errorf("alarms: %q", alarms)
 	}
-	if _, err := command(t, "destinations", "forget", "other"); err == nil || !strings.Contains(err.Error(), `["old"]`) {
+	if _, err := command(t, "destinations", "forget", "other"); err == nil || !strings.HasPrefix(err.Error(), `there is no destination "other"`) || !strings.Contains(err.Error(), `["old"]`) {
 		t.Errorf("an unknown destination: %v", err)
 	}
 	if out, err := command(t, "destinations", "forget", "old"); err != nil || out != "old is forgotten\n" {
@@ -451,10 +451,12 @@ func TestCommandLine(t *testing.T) {
 		{"--version", "vitals-relay dev\n", ""},
 		{"--help", help, ""},
 		{"help", help, ""},
-		{"statu", "", `there is no command "statu"; did you mean "status"?; see vitals-relay --help`},
+		{"statu", "", `there is no command "statu"; did you mean "status"? See vitals-relay --help`},
 		{"nodes forget", "", `write: vitals-relay nodes [--json], or vitals-relay nodes forget NAME`},
 		{"destinations", "", `write: vitals-relay destinations forget NAME; the names are in vitals-relay status`},
-		{"--confg x", "", `flag provided but not defined: -confg; see vitals-relay --help`},
+		{"--confg x", "", `there is no flag --confg; did you mean --config? See vitals-relay --help`},
+		{"--bogus", "", `there is no flag --bogus; see vitals-relay --help`},
+		{"--config", "", `--config needs a value; see vitals-relay --help`},
 		{"--log-level loud", "", `--log-level "loud": must be error, warn, info or debug`},
 		{"status", "", `vitals-relay does not seem to run`},
 	}
@@ -469,6 +471,27 @@ func TestCommandLine(t *testing.T) {
 				t.Errorf("%q, %v", out, err)
 			}
 		})
+	}
+}
+
+func TestConfigCheckCounts(t *testing.T) {
+	for want, destinations := range map[string]map[string]string{
+		", 0 destinations\n": nil, ", 1 destination\n": {"a": "http://h"}, ", 2 destinations\n": {"a": "http://h", "b": "http://i"},
+	} {
+		out, err := command(t, "config", "check", "--config", nodeFile(t, t.TempDir(), destinations))
+		if err != nil || !strings.HasSuffix(out, want) {
+			t.Errorf("%q, %v", out, err)
+		}
+	}
+}
+
+func TestClickable(t *testing.T) {
+	for address, want := range map[string]string{
+		"[::]:8391": "localhost:8391", "0.0.0.0:80": "localhost:80", "127.0.0.1:8186": "127.0.0.1:8186", "[fe80::1]:1": "[fe80::1]:1",
+	} {
+		if got := clickable(address); got != want {
+			t.Errorf("%s: %s, want %s", address, got, want)
+		}
 	}
 }
 

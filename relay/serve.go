@@ -106,7 +106,7 @@ func (r *relay) run(ctx context.Context, listener, socket net.Listener) error {
 }
 
 func (r *relay) announce(address string) {
-	attrs := []any{"version", version, "address", "http://" + address, "data_directory", r.config.DataDirectory, "destinations", len(r.destinations)}
+	attrs := []any{"version", version, "address", "http://" + clickable(address), "data_directory", r.config.DataDirectory, "destinations", len(r.destinations)}
 	if r.config.Path != "" {
 		attrs = append(attrs, "config", r.config.Path)
 	}
@@ -117,6 +117,16 @@ func (r *relay) announce(address string) {
 	for _, alarm := range r.alarms() {
 		r.log.Warn(alarm)
 	}
+}
+
+// clickable is an address that a browser on this machine can open: one that
+// stands for every interface is none.
+func clickable(address string) string {
+	host, port, err := net.SplitHostPort(address)
+	if ip := net.ParseIP(host); err == nil && ip != nil && ip.IsUnspecified() {
+		return net.JoinHostPort("localhost", port)
+	}
+	return address
 }
 
 func (r *relay) server(h http.Handler) *http.Server {
@@ -188,7 +198,11 @@ func checkConfig(f flags, stdout io.Writer) error {
 	if path == "" {
 		path = "no node file; the defaults"
 	}
-	_, err = fmt.Fprintf(stdout, "%s: sound; listens on %s, %d destinations\n", path, c.Listen, len(c.Destinations))
+	count := "1 destination"
+	if n := len(c.Destinations); n != 1 {
+		count = fmt.Sprintf("%d destinations", n)
+	}
+	_, err = fmt.Fprintf(stdout, "%s: sound; listens on %s, %s\n", path, c.Listen, count)
 	return err
 }
 

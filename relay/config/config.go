@@ -176,6 +176,19 @@ func nearSubTable(s *nodefile.Section) []error {
 	return errs
 }
 
+// renamed takes keys out that go by another name here, which spelling alone
+// does not suggest.
+func renamed(s *nodefile.Section, names map[string]string) []error {
+	var errs []error
+	for key, name := range names {
+		if s.Has(key) {
+			errs = append(errs, s.Errorf(key, "unknown option; use %s", name))
+			s.Take(key)
+		}
+	}
+	return errs
+}
+
 func decodeOne(parent *nodefile.Section, key string, part interface {
 	validate(*nodefile.Section) []error
 }) []error {
@@ -201,7 +214,7 @@ func (c *Config) decodeTop(s *nodefile.Section) []error {
 		Listen: "127.0.0.1:8186", DataDirectory: stateDirectory(),
 		MaxBody: 25_000_000, MaxCompressedBody: 25_000_000, MaxInFlight: 128 << 20,
 	}
-	var errs []error
+	errs := renamed(s, map[string]string{"data_dir": "data_directory"})
 	if err := s.Decode(&t); err != nil {
 		errs = append(errs, err)
 	}

@@ -44,6 +44,10 @@ func (c *Config) decodeDestinations(s *nodefile.Section) []error {
 	seen := map[string]bool{}
 	for _, table := range tables {
 		d := Destination{Version: 1, Required: true, Timeout: nodefile.Duration(30 * time.Second)}
+		errs = append(errs, renamed(table, map[string]string{
+			"password": "password_file, which names a file that holds the password",
+			"token":    "token_file, which names a file that holds the token",
+		})...)
 		if err := table.Decode(&d); err != nil {
 			errs = append(errs, err)
 		}
@@ -86,10 +90,10 @@ func (d *Destination) validate(s *nodefile.Section) []error {
 		add("timeout", "must be at least 100ms")
 	}
 	var err error
-	if d.Token, err = secret(d.TokenFile); err != nil {
+	if d.Token, err = secret(d.TokenFile); err != nil && d.Version != 1 {
 		add("token_file", "%v", err)
 	}
-	if d.Password, err = secret(d.PasswordFile); err != nil {
+	if d.Password, err = secret(d.PasswordFile); err != nil && d.Version != 2 {
 		add("password_file", "%v", err)
 	}
 	return errs
