@@ -16,8 +16,11 @@ import (
 type Batch struct {
 	host     string
 	log      *slog.Logger
+	unit     time.Duration // of Now
+	raw      []byte
 	points   []*Point // kept from batch to batch, used ones first
 	used     int
+	failures []error
 	problems []error
 }
 
@@ -33,6 +36,36 @@ func (b *Batch) Log() *slog.Logger {
 	return b.log
 }
 
+// Now is the time for what is read at this moment and does not say when it was,
+// in the unit that the host is configured to count in. Points of a stream that
+// shall not be stamped with the time of their flush are given it.
+func (b *Batch) Now() time.Time {
+	now := time.Now()
+	if nano := now.UnixNano(); b.unit > 1 {
+		return time.Unix(0, nano-nano%int64(b.unit))
+	}
+	return now
+}
+
+// Lines adds lines of line protocol as they are. The host checks each of them
+// and drops those that are none; here nothing is changed but that the last one
+// is ended. They come before the points.
+func (b *Batch) Lines(raw []byte) {
+	b.raw = append(b.raw, raw...)
+	if n := len(raw); n > 0 && raw[n-1] != '\n' {
+		b.raw = append(b.raw, '\n')
+	}
+}
+
+// Fail says what went wrong. In Gather it is as good as returning the error;
+// a Stream tells of it with its next flush and goes on, and counts as failing
+// until a flush without one.
+func (b *Batch) Fail(err error) {
+	if err != nil && len(b.failures) < maxProblems {
+		b.failures = append(b.failures, err)
+	}
+}
+
 // Point begins a point. A point that is given no field leaves no line.
 func (b *Batch) Point(measurement string) *Point {
 	if b.used == len(b.points) {
@@ -44,21 +77,31 @@ func (b *Batch) Point(measurement string) *Point {
 	return p
 }
 
-// Bytes returns the lines of all points, each ended by a newline.
+// Bytes returns all lines and those of all points, each ended by a newline.
 func (b *Batch) Bytes() []byte { return b.appendTo(nil) }
 
 // Err tells which points and names could not be written and why; it is known
 // once Bytes was called.
 func (b *Batch) Err() error { return errors.Join(b.problems...) }
 
-// Reset forgets all points.
+// Reset forgets all points, lines and failures.
 func (b *Batch) Reset() {
 	b.used = 0
+	if b.raw = b.raw[:0]; cap(b.raw) > maxKept {
+		b.raw = nil
+	}
+	b.failures = nil
 	b.problems = nil
+}
+
+// join is everything that went wrong with a gather that returned err.
+func (b *Batch) join(err error) error {
+	return errors.Join(append(append(b.failures, err), b.problems...)...)
 }
 
 func (b *Batch) appendTo(dst []byte) []byte {
 	b.problems = nil
+	dst = append(dst, b.raw...)
 	var e encoder
 	for _, p := range b.points[:b.used] {
 		var err error
@@ -68,6 +111,9 @@ func (b *Batch) appendTo(dst []byte) []byte {
 	}
 	return dst
 }
+
+// maxKept bounds the buffer for lines that is kept from batch to batch.
+const maxKept = 256 << 10
 
 // maxProblems bounds what one batch has to say about itself.
 const maxProblems = 5

@@ -58,6 +58,20 @@ type HostOmitter interface {
 	OmitHost() bool
 }
 
+// Prompter is a Streamer whose source speaks only when prompted. If Prompted
+// answers true, Gather is called on the schedule of the input while Stream
+// runs, at the same time as it, as the moment to prompt.
+type Prompter interface {
+	Streamer
+	Prompted() bool
+}
+
+// Patient is a Collector whose readings are bounded by an option of its own.
+// The host waits for one at least as long as Patience answers.
+type Patient interface {
+	Patience() time.Duration
+}
+
 // A Collector that is also an io.Closer is closed after its last reading, when
 // it is released or replaced.
 

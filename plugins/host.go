@@ -18,6 +18,10 @@ const (
 	// pipe open; when it reaches its end, the host is gone and the plugin goes
 	// too.
 	LifelineEnv = "VITALS_LIFELINE_FD"
+	// AddedEnv names the variable that lists, with commas between them, those
+	// that the host has added to the environment of a plugin for its own sake.
+	// Programs that a collector runs for its owner do not see them.
+	AddedEnv = "VITALS_PLUGIN_ADDED"
 )
 
 // Handshake is what a host and a plugin must agree on to talk at all. The

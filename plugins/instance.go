@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"runtime/debug"
+	"time"
 )
 
 // instance is one configured collector. Its readings take turns: whoever holds
@@ -59,7 +60,7 @@ func (in *instance) gather(ctx context.Context) (reply, error) {
 		err := guard(in.log, func() error { return in.collector.Gather(ctx, &in.batch) })
 		lines := in.batch.appendTo(make([]byte, 0, in.size))
 		in.size = len(lines)
-		return reply{lines, errors.Join(err, in.batch.Err())}
+		return reply{lines, in.batch.join(err)}
 	})
 }
 
@@ -86,7 +87,7 @@ func (in *instance) inTurn(ctx context.Context, read func() reply) (reply, error
 
 // stream runs the collector's Stream and hands every flush to send, until ctx
 // ends or the instance does.
-func (in *instance) stream(ctx context.Context, s Streamer, send func([]byte) error) error {
+func (in *instance) stream(ctx context.Context, s Streamer, unit time.Duration, send func(reply) error) error {
 	select {
 	case in.streaming <- struct{}{}:
 	default:
@@ -96,15 +97,15 @@ func (in *instance) stream(ctx context.Context, s Streamer, send func([]byte) er
 	defer cancel()
 	defer context.AfterFunc(in.done, cancel)()
 
-	chunks, ended := make(chan []byte), make(chan error, 1)
+	chunks, ended := make(chan reply), make(chan error, 1)
 	go func() {
 		defer func() { <-in.streaming }()
-		ended <- guard(in.log, func() error { return in.runStream(ctx, s, chunks) })
+		ended <- guard(in.log, func() error { return in.runStream(ctx, s, unit, chunks) })
 	}()
 	for {
 		select {
-		case lines := <-chunks:
-			if err := send(lines); err != nil {
+		case r := <-chunks:
+			if err := send(r); err != nil {
 				return err
 			}
 		case err := <-ended:
@@ -115,16 +116,17 @@ func (in *instance) stream(ctx context.Context, s Streamer, send func([]byte) er
 	}
 }
 
-func (in *instance) runStream(ctx context.Context, s Streamer, chunks chan<- []byte) error {
-	b := &Batch{host: in.batch.host, log: in.log}
+func (in *instance) runStream(ctx context.Context, s Streamer, unit time.Duration, chunks chan<- reply) error {
+	b := &Batch{host: in.batch.host, log: in.log, unit: unit}
 	return s.Stream(ctx, b, func() error {
 		lines, err := b.Bytes(), b.Err()
-		b.Reset()
 		if err != nil {
 			in.log.Warn("points left out", "error", err)
 		}
+		r := reply{lines, errors.Join(b.failures...)}
+		b.Reset()
 		select {
-		case chunks <- lines:
+		case chunks <- r:
 			return nil
 		case <-ctx.Done():
 			return ctx.Err()
@@ -145,18 +147,21 @@ func guard(log *slog.Logger, call func() error) (err error) {
 }
 
 // release ends the instance: its stream at once, and the collector is closed
-// as soon as no reading runs any more.
-func (in *instance) release() {
+// as soon as no reading runs any more, which the channel tells.
+func (in *instance) release() <-chan struct{} {
 	in.end()
-	closer, ok := in.collector.(io.Closer)
-	if !ok {
-		return
-	}
+	over := make(chan struct{})
 	go func() {
+		defer close(over)
 		in.turn <- struct{}{}
 		in.streaming <- struct{}{}
+		closer, ok := in.collector.(io.Closer)
+		if !ok {
+			return
+		}
 		if err := guard(in.log, closer.Close); err != nil {
 			in.log.Warn("close", "error", err)
 		}
 	}()
+	return over
 }

@@ -76,6 +76,13 @@ func (p *probe) Gather(ctx context.Context, b *Batch) error {
 	case "print":
 		fmt.Println(strings.Repeat("printed ", 1<<15))
 		fmt.Fprintln(os.NewFile(1, "descriptor 1"), strings.Repeat("written ", 1<<15))
+	case "program":
+		dir := p.Names[0]
+		_, err := StartProgram([]string{"sh", "-c", "echo $$ >" + dir + "/leader; sleep 600 & echo $! >" + dir + "/child; wait"}, os.Environ(), false)
+		return err
+	case "fail":
+		b.Fail(errors.New("one"))
+		b.Fail(errors.New("two"))
 	case "log":
 		b.Log().Debug("too fine")
 		b.Log().Warn("look here", "reason", "told to")
@@ -96,8 +103,9 @@ func (p *probe) Close() error {
 
 // events is a collector that streams.
 type events struct {
-	Count int `toml:"count"`
-	Fail  bool
+	Count  int `toml:"count"`
+	Fail   bool
+	Prompt bool
 }
 
 func eventsDescription() Description {
@@ -106,9 +114,16 @@ func eventsDescription() Description {
 
 func (e *events) Gather(context.Context, *Batch) error { return nil }
 
+func (e *events) Prompted() bool { return e.Prompt }
+
+func (e *events) Patience() time.Duration { return time.Duration(e.Count) * time.Second }
+
 func (e *events) Stream(ctx context.Context, b *Batch, flush func() error) error {
 	for i := range e.Count {
 		b.Point("event").Int("n", int64(i))
+		if i == 1 {
+			b.Fail(errors.New("for a moment"))
+		}
 		if err := flush(); err != nil {
 			return err
 		}

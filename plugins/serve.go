@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/go-plugin"
@@ -25,15 +26,30 @@ func Serve(d ...Description) {
 	stderr := os.Stderr // go-plugin replaces the variable
 	log := newLogger(stderr, filepath.Base(os.Args[0]))
 	slog.SetDefault(log)
-	if err := watchLifeline(os.Getenv(LifelineEnv)); err != nil {
+	server := newServer(log, d)
+	if err := watchLifeline(os.Getenv(LifelineEnv), func() { finish(server) }); err != nil {
 		log.Warn("no lifeline: this process stays when its host is killed", "error", err)
 	}
 	plugin.Serve(&plugin.ServeConfig{
 		HandshakeConfig: Handshake(),
-		Plugins:         plugin.PluginSet{DispenseName: &grpcPlugin{server: NewServer(log, d...)}},
+		Plugins:         plugin.PluginSet{DispenseName: &grpcPlugin{server: server}},
 		GRPCServer:      func(o []grpc.ServerOption) *grpc.Server { return newGRPCServer(log, stderr, o) },
 		Logger:          hclog.New(&hclog.LoggerOptions{Level: hclog.Warn, Output: stderr, JSONFormat: true}),
 	})
+	finish(server)
+}
+
+// finishTime is how long the instances may take to end. The host kills a
+// process that it has asked to end after two seconds.
+const finishTime = 1800 * time.Millisecond
+
+// finish ends what collectors have running: in order, and by force what is
+// then left of this process's session, which holds nothing but their programs.
+func finish(s *server) {
+	s.close(finishTime)
+	if ownSession() {
+		EndSession(os.Getpid())
+	}
 }
 
 // newGRPCServer keeps buffers small, since a plugin serves one connection with
@@ -63,8 +79,9 @@ func detachStdout(stderr *os.File) {
 	os.Stdout, os.Stderr = stderr, stderr
 }
 
-// watchLifeline ends this process when the descriptor reaches its end.
-func watchLifeline(number string) error {
+// watchLifeline ends this process when the descriptor reaches its end, after
+// finish.
+func watchLifeline(number string, finish func()) error {
 	if number == "" {
 		return nil
 	}
@@ -82,6 +99,7 @@ func watchLifeline(number string) error {
 	closeOnExec(fd)
 	go func() {
 		_, _ = io.Copy(io.Discard, f)
+		finish()
 		os.Exit(0)
 	}()
 	return nil

@@ -201,6 +201,9 @@ func TestHang(t *testing.T) {
 func TestStream(t *testing.T) {
 	h := start(t, self())
 	h.configure(t, "s", "events", "")
+	if r := h.configure(t, "w", "events", "prompt = true"); !r.Prompted || r.GatherTimeoutNs != int64(3*time.Second) {
+		t.Errorf("its wishes are lost: %v", r)
+	}
 	h.configure(t, "f", "events", "fail = true\ncount = 0")
 	h.configure(t, "p", "probe", "")
 
@@ -213,8 +216,12 @@ func TestStream(t *testing.T) {
 	}
 	s := open("s")
 	for _, want := range []string{"event n=0i\n", "event n=1i\n", "event n=2i\n"} {
-		if r, err := s.Recv(); err != nil || string(r.Lines) != want {
+		r, err := s.Recv()
+		if err != nil || string(r.Lines) != want {
 			t.Fatalf("%v, %v", r, err)
+		}
+		if failing := want == "event n=1i\n"; failing != (r.Error == "for a moment") {
+			t.Errorf("%s says %q", want, r.Error)
 		}
 	}
 	if r, err := open("s").Recv(); err != nil || !strings.Contains(r.Error, "already") {
@@ -270,11 +277,11 @@ func TestByHand(t *testing.T) {
 
 func TestBadLifeline(t *testing.T) {
 	for _, number := range []string{"x", "-1", "987"} {
-		if watchLifeline(number) == nil {
+		if watchLifeline(number, nil) == nil {
 			t.Errorf("%s is taken for a descriptor", number)
 		}
 	}
-	if err := watchLifeline(""); err != nil {
+	if err := watchLifeline("", nil); err != nil {
 		t.Error(err)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -16,7 +17,7 @@ import (
 
 // apiMinor is the revision of the contract within version 1 that this package
 // speaks.
-const apiMinor = 0
+const apiMinor = 1
 
 // server answers the host: the gRPC service around instances.
 type server struct {
@@ -33,6 +34,10 @@ var _ proto.CollectorServer = (*server)(nil)
 // NewServer is the service of Serve without a process around it, for tests and
 // for hosts that want a collector in their own process.
 func NewServer(log *slog.Logger, d ...Description) proto.CollectorServer {
+	return newServer(log, d)
+}
+
+func newServer(log *slog.Logger, d []Description) *server {
 	return &server{descriptions: d, log: log, instances: make(map[string]*instance)}
 }
 
@@ -87,8 +92,41 @@ func (s *server) Configure(ctx context.Context, r *proto.ConfigureRequest) (*pro
 	if old != nil {
 		old.release()
 	}
-	omitter, ok := in.collector.(HostOmitter)
-	return &proto.ConfigureReply{OmitHost: ok && omitter.OmitHost()}, nil
+	return in.wishes(), nil
+}
+
+// wishes is what the host shall do differently for this instance.
+func (in *instance) wishes() *proto.ConfigureReply {
+	reply := &proto.ConfigureReply{}
+	if c, ok := in.collector.(HostOmitter); ok {
+		reply.OmitHost = c.OmitHost()
+	}
+	if c, ok := in.collector.(Prompter); ok {
+		reply.Prompted = c.Prompted()
+	}
+	if c, ok := in.collector.(Patient); ok {
+		reply.GatherTimeoutNs = int64(c.Patience())
+	}
+	return reply
+}
+
+// close ends every instance and waits until they have ended, or patience has.
+func (s *server) close(patience time.Duration) {
+	s.mu.Lock()
+	var all []<-chan struct{}
+	for _, in := range s.instances {
+		all = append(all, in.release())
+	}
+	clear(s.instances)
+	s.mu.Unlock()
+	enough := time.After(patience)
+	for _, over := range all {
+		select {
+		case <-over:
+		case <-enough:
+			return
+		}
+	}
 }
 
 // build makes the instance; a panic in New, Validate or a decoder is reported
@@ -134,8 +172,8 @@ func (s *server) Stream(r *proto.StreamRequest, to proto.Collector_StreamServer)
 	if !ok {
 		return status.Error(codes.Unimplemented, "this collector does not stream; gather it")
 	}
-	err = in.stream(to.Context(), streamer, func(lines []byte) error {
-		return to.Send(&proto.GatherReply{Lines: lines})
+	err = in.stream(to.Context(), streamer, time.Duration(r.PrecisionNs), func(r reply) error {
+		return to.Send(wireReply(r))
 	})
 	if err != nil && to.Context().Err() == nil {
 		return to.Send(wireReply(reply{err: err}))

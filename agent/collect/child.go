@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"sync"
 	"syscall"
@@ -16,6 +17,8 @@ import (
 
 	"github.com/hashicorp/go-plugin/runner"
 	"golang.org/x/sys/unix"
+
+	"github.com/rpicluster/vitals/plugins"
 )
 
 // lifelineFD is the number under which a plugin finds the read end of the pipe
@@ -29,10 +32,10 @@ const drainTime = 200 * time.Millisecond
 // child is one plugin process, as go-plugin's runner.
 //
 // Its end is noticed by waiting for the process itself and not for the ends of
-// its pipes, which a grandchild may hold open. It leads a process group of its
-// own, so that nothing of it is left when it is killed, and it dies with the
-// agent: by the kernel's parent-death signal, and by the lifeline for those
-// that have dropped that.
+// its pipes, which a grandchild may hold open. It leads a session of its own,
+// so that nothing of it is left when it is killed, and it dies with the agent:
+// by the kernel's parent-death signal, and by the lifeline for those that have
+// dropped that.
 type child struct {
 	cmd                      *exec.Cmd
 	stdout, stderr, lifeline *os.File // our ends
@@ -48,9 +51,9 @@ type child struct {
 
 var _ runner.Runner = (*child)(nil)
 
-// newChild prepares a process. env is its whole environment.
-func newChild(argv, env []string) (*child, error) {
-	c := &child{cmd: exec.Command(argv[0], argv[1:]...), exited: make(chan struct{})}
+// newChild prepares a process. The command's environment is all that it gets.
+func newChild(from command) (*child, error) {
+	c := &child{cmd: exec.Command(from.argv[0], from.argv[1:]...), exited: make(chan struct{})}
 	var pipes [3][2]*os.File
 	for i := range pipes {
 		r, w, err := os.Pipe()
@@ -67,9 +70,12 @@ func newChild(argv, env []string) (*child, error) {
 	c.theirs = []*os.File{pipes[0][1], pipes[1][1], pipes[2][0]}
 	c.cmd.Stdout, c.cmd.Stderr = pipes[0][1], pipes[1][1]
 	c.cmd.ExtraFiles = []*os.File{pipes[2][0]} // becomes lifelineFD
-	c.cmd.Env = append(env, "VITALS_LIFELINE_FD="+strconv.Itoa(lifelineFD))
-	c.cmd.Dir = "/"
-	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	c.cmd.Env = append(slices.Clone(from.env), plugins.LifelineEnv+"="+strconv.Itoa(lifelineFD))
+	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if !from.runsPrograms {
+		c.cmd.Dir = "/"
+		c.cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
+	}
 	return c, nil
 }
 
@@ -108,7 +114,7 @@ func (c *child) exec() error {
 	return nil
 }
 
-// reap waits for the end of the process and takes its group with it, before
+// reap waits for the end of the process and takes its session with it, before
 // its number can be given to another.
 func (c *child) reap() {
 	for {
@@ -118,7 +124,7 @@ func (c *child) reap() {
 		}
 	}
 	c.mu.Lock()
-	_ = syscall.Kill(-c.pid, syscall.SIGKILL)
+	plugins.EndSession(c.pid)
 	c.err = c.cmd.Wait()
 	c.reaped = true
 	c.mu.Unlock()
@@ -149,7 +155,7 @@ func (c *child) Wait(context.Context) error {
 	return c.err
 }
 
-// Kill ends the process and everything in its group.
+// Kill ends the process; reap then ends what it has started.
 func (c *child) Kill(context.Context) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()

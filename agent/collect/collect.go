@@ -20,7 +20,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"time"
 
@@ -126,8 +125,11 @@ func (s *Supervisor) instance(input config.Input) *instance {
 // its own if it is to be isolated.
 func (s *Supervisor) home(in config.Input) *group {
 	key, argv, builtin := "built-in", s.config.Builtin, in.Executable == ""
-	if !builtin {
+	switch {
+	case !builtin:
 		key, argv = filepath.Base(in.Executable), []string{in.Executable}
+	case runsPrograms(in):
+		key = "built-in programs"
 	}
 	name := key
 	if in.Isolate {
@@ -146,12 +148,11 @@ func (s *Supervisor) home(in config.Input) *group {
 }
 
 func (s *Supervisor) group(name string, argv []string, in config.Input, shared bool) *group {
-	env := environment(os.Environ(), in.Env)
-	if in.Executable == "" {
-		// Sizes of a process that lives on a few KiB a second.
-		env = append([]string{"GOMEMLIMIT=16MiB", "GOGC=50", "GOMAXPROCS=1"}, env...)
+	cmd := command{
+		argv: argv, env: environment(os.Environ(), in), sockets: s.config.Runtime,
+		timeout: cmp.Or(s.config.startTimeout, startTimeout), log: s.config.Logger.With("plugin", name),
+		runsPrograms: runsPrograms(in),
 	}
-	cmd := command{argv: argv, env: env, sockets: s.config.Runtime, timeout: cmp.Or(s.config.startTimeout, startTimeout), log: s.config.Logger.With("plugin", name)}
 	return newGroup(name, cmd, shared, s.config.Logger)
 }
 
@@ -170,24 +171,6 @@ func (s *Supervisor) isolate(in *instance) {
 	if known != nil {
 		s.wg.Go(func() { in.release(known) })
 	}
-}
-
-// environment is what a plugin sees of the agent's: enough to find programs,
-// to write and tell the time as its user does, and to find the machine's files
-// in a container. No secret of the agent's is among it.
-func environment(all []string, extra map[string]string) []string {
-	var env []string
-	for _, kv := range all {
-		name, _, _ := strings.Cut(kv, "=")
-		switch {
-		case name == "PATH", name == "LANG", name == "TZ", strings.HasPrefix(name, "HOST_"):
-			env = append(env, kv)
-		}
-	}
-	for name, value := range extra {
-		env = append(env, name+"="+value)
-	}
-	return env
 }
 
 // mistakes are the options refused by programs that could be asked only now.

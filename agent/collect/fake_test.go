@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -34,7 +35,8 @@ func TestMain(m *testing.M) {
 type fake struct {
 	plugin.NetRPCUnsupportedPlugin
 	proto.UnimplementedCollectorServer
-	dirs map[string]string
+	dirs     map[string]string
+	prompted sync.Map // of instances to chan struct{}
 }
 
 func serveFake() {
@@ -61,13 +63,16 @@ func (f *fake) Describe(context.Context, *proto.DescribeRequest) (*proto.Describ
 		{Name: "steady", Aliases: []string{"even"}},
 		{Name: "rare", DefaultIntervalNs: int64(time.Hour)},
 		{Name: "events", Kind: proto.Kind_KIND_STREAM},
+		{Name: "exec"},
+		{Name: "execd", Kind: proto.Kind_KIND_STREAM},
 	}}, nil
 }
 
 func (f *fake) Configure(_ context.Context, r *proto.ConfigureRequest) (*proto.ConfigureReply, error) {
 	var options struct {
-		Dir, Wrong string
-		OmitHost   bool
+		Dir, Wrong         string
+		OmitHost, Prompted bool
+		Patience           time.Duration
 	}
 	if err := json.Unmarshal(r.ConfigJson, &options); err != nil {
 		return nil, err
@@ -76,7 +81,12 @@ func (f *fake) Configure(_ context.Context, r *proto.ConfigureRequest) (*proto.C
 		return &proto.ConfigureReply{Errors: []*proto.OptionError{{Option: "Wrong", Message: "is wrong"}}}, nil
 	}
 	f.dirs[r.InstanceId] = options.Dir
-	return &proto.ConfigureReply{OmitHost: options.OmitHost}, nil
+	if options.Prompted {
+		f.prompted.Store(r.InstanceId, make(chan struct{}, 1))
+	}
+	return &proto.ConfigureReply{
+		OmitHost: options.OmitHost, Prompted: options.Prompted, GatherTimeoutNs: int64(options.Patience),
+	}, nil
 }
 
 // misleading are log entries that look like go-plugin's own and are not.
@@ -91,6 +101,10 @@ func (f *fake) Gather(_ context.Context, r *proto.GatherRequest) (*proto.GatherR
 	does := func(what string) bool {
 		_, err := os.Stat(filepath.Join(f.dirs[r.InstanceId], what))
 		return err == nil
+	}
+	if prompt, ok := f.prompted.Load(r.InstanceId); ok {
+		prompt.(chan struct{}) <- struct{}{}
+		return &proto.GatherReply{}, nil
 	}
 	lines := fmt.Sprintf("steady value=1i,pid=%di\n", os.Getpid())
 	switch {
@@ -110,6 +124,8 @@ func (f *fake) Gather(_ context.Context, r *proto.GatherRequest) (*proto.GatherR
 			return nil, err
 		}
 		lines = fmt.Sprintf("steady child=%di\n", cmd.Process.Pid)
+	case does("slow"):
+		time.Sleep(400 * time.Millisecond)
 	case does("bad"):
 		lines += "no fields\n,x=1 v=1\nsteady value=2i\nsteady value=\"open\n"
 	case does("big"):
@@ -121,12 +137,25 @@ func (f *fake) Gather(_ context.Context, r *proto.GatherRequest) (*proto.GatherR
 	case does("misleading"):
 		_, _ = syscall.Write(2, []byte(misleading)) // os.Stderr is go-plugin's by now
 	case does("environment"):
-		lines = fmt.Sprintf("steady environment=%q\n", strings.ReplaceAll(strings.Join(os.Environ(), " "), `"`, ""))
+		dir, _ := os.Getwd()
+		lines = fmt.Sprintf("steady directory=%q,environment=%q\n", dir, strings.ReplaceAll(strings.Join(os.Environ(), " "), `"`, ""))
 	}
 	return &proto.GatherReply{Lines: []byte(lines)}, nil
 }
 
 func (f *fake) Stream(r *proto.StreamRequest, to proto.Collector_StreamServer) error {
+	if prompt, ok := f.prompted.Load(r.InstanceId); ok {
+		for {
+			select {
+			case <-prompt.(chan struct{}):
+			case <-to.Context().Done():
+				return nil
+			}
+			if err := to.Send(&proto.GatherReply{Lines: fmt.Appendf(nil, "event precision=%di\n", r.PrecisionNs)}); err != nil {
+				return err
+			}
+		}
+	}
 	for i := range 3 {
 		if err := to.Send(&proto.GatherReply{Lines: fmt.Appendf(nil, "event n=%di,pid=%di\n", i, os.Getpid())}); err != nil {
 			return err

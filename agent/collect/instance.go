@@ -40,6 +40,8 @@ type instance struct {
 	configured  *process // the process that knows this instance
 	description *proto.CollectorDescription
 	mistakes    []*proto.OptionError
+	prompted    bool          // gathered while it streams
+	patience    time.Duration // that a gather needs by the collector's options
 	overruns    int
 	counts      counts
 }
@@ -87,6 +89,7 @@ func (in *instance) configure(ctx context.Context, p *process) error {
 		return err
 	}
 	in.configured, in.description, in.mistakes = p, d, nil
+	in.prompted, in.patience = reply.Prompted, time.Duration(reply.GatherTimeoutNs)
 	in.lines.omitHost(reply.OmitHost)
 	return nil
 }
@@ -121,29 +124,37 @@ func (in *instance) run(ctx, calls context.Context) {
 	for first := true; ctx.Err() == nil; first = false {
 		every, eager, streams := in.interval()
 		if streams {
-			in.stream(ctx)
+			in.streamAndPrompt(ctx, calls)
 			continue
 		}
 		if first && eager {
 			in.gather(calls, time.Now())
 		}
-		s := &schedule{interval: every, offset: in.input.Offset, jitter: in.input.Jitter, aligned: in.aligned}
-		s.begin(time.Now())
-		in.follow(ctx, calls, s)
+		in.follow(ctx, calls, in.schedule(every), false)
 	}
 }
 
+// schedule begins the input's schedule.
+func (in *instance) schedule(every time.Duration) *schedule {
+	s := &schedule{interval: every, offset: in.input.Offset, jitter: in.input.Jitter, aligned: in.aligned}
+	s.begin(time.Now())
+	return s
+}
+
 // follow gathers by s until ctx ends or s no longer holds: the wall clock was
-// set, or the collector has turned out to want another interval.
-func (in *instance) follow(ctx, calls context.Context, s *schedule) {
+// set, or the collector has turned out to want another interval, or to stream.
+// While it streams, a tick is a prompt for those that have asked for it.
+func (in *instance) follow(ctx, calls context.Context, s *schedule, streaming bool) {
 	for {
 		tick, fire, skipped := s.next(time.Now())
 		in.skip(skipped)
 		if !in.await(ctx, s, fire) {
 			return
 		}
-		in.gather(calls, tick)
-		if every, _, streams := in.interval(); every != s.interval || streams {
+		if !streaming || in.wantsPrompts() {
+			in.gather(calls, tick)
+		}
+		if every, _, streams := in.interval(); every != s.interval || streams != streaming {
 			return
 		}
 	}
@@ -180,7 +191,7 @@ func (in *instance) skip(n int64) {
 // gather takes one reading for a tick and passes its lines on.
 func (in *instance) gather(ctx context.Context, tick time.Time) error {
 	every, _, _ := in.interval()
-	limit := min(cmp.Or(in.input.GatherTimeout, config.DefaultGatherTimeout), every*9/10)
+	limit := in.limit(every)
 	nano := stamp(tick, in.input.Precision, every)
 	begun := time.Now()
 	reply, err := in.ask(ctx, limit, nano)
@@ -194,6 +205,14 @@ func (in *instance) gather(ctx context.Context, tick time.Time) error {
 	}
 	in.account(begun, took, n, bad, err)
 	return err
+}
+
+// limit is how long a gather may take: as configured, and less than to the next
+// tick, unless the collector's own options speak of more.
+func (in *instance) limit(every time.Duration) time.Duration {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return max(min(cmp.Or(in.input.GatherTimeout, config.DefaultGatherTimeout), every*9/10), in.patience)
 }
 
 // ask gathers within limit. A process that dies under the call has cost this

@@ -36,6 +36,11 @@ type command struct {
 	sockets string // directory below which go-plugin makes its socket's
 	timeout time.Duration
 	log     *slog.Logger
+	// runsPrograms is set for the process of the collectors that run the
+	// owner's programs. It works where the agent does, as its programs expect,
+	// and is not killed with the agent but ends by its lifeline, so that it can
+	// end what those have started.
+	runsPrograms bool
 }
 
 // process is one run of a plugin program, from its handshake to its end. It is
@@ -56,7 +61,7 @@ type process struct {
 func startProcess(ctx context.Context, cmd command) (*process, error) {
 	ctx, cancel := context.WithTimeout(ctx, cmd.timeout+describeTimeout)
 	defer cancel()
-	child, err := newChild(cmd.argv, cmd.env)
+	child, err := newChild(cmd)
 	if err != nil {
 		return nil, err
 	}

@@ -5,10 +5,36 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"time"
 
 	"github.com/rpicluster/vitals/plugins/proto"
 )
+
+// streamAndPrompt streams until ctx ends, or until the collector no longer
+// does, and meanwhile prompts it on schedule where it has asked for that.
+func (in *instance) streamAndPrompt(ctx, calls context.Context) {
+	streaming, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for streaming.Err() == nil {
+			every, _, _ := in.interval()
+			in.follow(streaming, calls, in.schedule(every), true)
+		}
+	})
+	in.stream(streaming)
+	cancel()
+	wg.Wait()
+}
+
+// wantsPrompts reports whether the instance is gathered while it streams. It
+// is not before it is known to a process: that is the stream's to see to.
+func (in *instance) wantsPrompts() bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.prompted && in.configured != nil
+}
 
 // stream passes on what the collector reports until ctx ends, and begins again
 // where it breaks off.
@@ -40,7 +66,9 @@ func (in *instance) receive(ctx context.Context) (received bool, err error) {
 			return false, err
 		}
 	}
-	stream, err := p.rpc.Stream(ctx, &proto.StreamRequest{InstanceId: in.request.InstanceId})
+	stream, err := p.rpc.Stream(ctx, &proto.StreamRequest{
+		InstanceId: in.request.InstanceId, PrecisionNs: int64(in.input.Precision),
+	})
 	if err != nil {
 		return false, fmt.Errorf("open stream: %w", plain(err))
 	}

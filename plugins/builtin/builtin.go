@@ -6,6 +6,7 @@ import (
 	"github.com/rpicluster/vitals/plugins/cpu"
 	"github.com/rpicluster/vitals/plugins/disk"
 	"github.com/rpicluster/vitals/plugins/diskio"
+	"github.com/rpicluster/vitals/plugins/exec"
 	"github.com/rpicluster/vitals/plugins/kernel"
 	"github.com/rpicluster/vitals/plugins/linux_cpu"
 	"github.com/rpicluster/vitals/plugins/net"
@@ -30,5 +31,6 @@ func All() []plugins.Description {
 		disk.Description(),
 		diskio.Description(),
 		linux_cpu.Description(),
+		exec.Description(),
 	}
 }

@@ -389,9 +389,17 @@ type ConfigureReply struct {
 	Errors []*OptionError `protobuf:"bytes,1,rep,name=errors,proto3" json:"errors,omitempty"`
 	// The lines of this instance name their machine themselves, in a tag of
 	// their own such as "node": the host does not add its "host" tag to them.
-	OmitHost      bool `protobuf:"varint,2,opt,name=omit_host,json=omitHost,proto3" json:"omit_host,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	OmitHost bool `protobuf:"varint,2,opt,name=omit_host,json=omitHost,proto3" json:"omit_host,omitempty"`
+	// This instance streams, and wants Gather called on its schedule as well,
+	// while it does: as the moment to prompt for what the stream then sends.
+	// Since api_minor 1.
+	Prompted bool `protobuf:"varint,3,opt,name=prompted,proto3" json:"prompted,omitempty"`
+	// How long a Gather of this instance may take by its own options, in
+	// nanoseconds; the host waits at least so long. 0: as the host is
+	// configured. Since api_minor 1.
+	GatherTimeoutNs int64 `protobuf:"varint,4,opt,name=gather_timeout_ns,json=gatherTimeoutNs,proto3" json:"gather_timeout_ns,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *ConfigureReply) Reset() {
@@ -436,6 +444,20 @@ func (x *ConfigureReply) GetOmitHost() bool {
 		return x.OmitHost
 	}
 	return false
+}
+
+func (x *ConfigureReply) GetPrompted() bool {
+	if x != nil {
+		return x.Prompted
+	}
+	return false
+}
+
+func (x *ConfigureReply) GetGatherTimeoutNs() int64 {
+	if x != nil {
+		return x.GatherTimeoutNs
+	}
+	return 0
 }
 
 type OptionError struct {
@@ -601,8 +623,11 @@ func (x *GatherReply) GetError() string {
 }
 
 type StreamRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	InstanceId    string                 `protobuf:"bytes,1,opt,name=instance_id,json=instanceId,proto3" json:"instance_id,omitempty"`
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	InstanceId string                 `protobuf:"bytes,1,opt,name=instance_id,json=instanceId,proto3" json:"instance_id,omitempty"`
+	// The unit of the times that the collector itself gives to what it reads
+	// without one, in nanoseconds; 0: to the nanosecond. Since api_minor 1.
+	PrecisionNs   int64 `protobuf:"varint,2,opt,name=precision_ns,json=precisionNs,proto3" json:"precision_ns,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -642,6 +667,13 @@ func (x *StreamRequest) GetInstanceId() string {
 		return x.InstanceId
 	}
 	return ""
+}
+
+func (x *StreamRequest) GetPrecisionNs() int64 {
+	if x != nil {
+		return x.PrecisionNs
+	}
+	return 0
 }
 
 type ReleaseRequest struct {
@@ -755,10 +787,12 @@ const file_collector_proto_rawDesc = "" +
 	"\vconfig_json\x18\x04 \x01(\fR\n" +
 	"configJson\x12\x1a\n" +
 	"\bhostname\x18\x05 \x01(\tR\bhostname\x12\x1b\n" +
-	"\tlog_level\x18\x06 \x01(\tR\blogLevel\"d\n" +
+	"\tlog_level\x18\x06 \x01(\tR\blogLevel\"\xac\x01\n" +
 	"\x0eConfigureReply\x125\n" +
 	"\x06errors\x18\x01 \x03(\v2\x1d.vitals.plugin.v1.OptionErrorR\x06errors\x12\x1b\n" +
-	"\tomit_host\x18\x02 \x01(\bR\bomitHost\"?\n" +
+	"\tomit_host\x18\x02 \x01(\bR\bomitHost\x12\x1a\n" +
+	"\bprompted\x18\x03 \x01(\bR\bprompted\x12*\n" +
+	"\x11gather_timeout_ns\x18\x04 \x01(\x03R\x0fgatherTimeoutNs\"?\n" +
 	"\vOptionError\x12\x16\n" +
 	"\x06option\x18\x01 \x01(\tR\x06option\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\"V\n" +
@@ -768,10 +802,11 @@ const file_collector_proto_rawDesc = "" +
 	"\x0etick_unix_nano\x18\x02 \x01(\x03R\ftickUnixNano\"9\n" +
 	"\vGatherReply\x12\x14\n" +
 	"\x05lines\x18\x01 \x01(\fR\x05lines\x12\x14\n" +
-	"\x05error\x18\x02 \x01(\tR\x05error\"0\n" +
+	"\x05error\x18\x02 \x01(\tR\x05error\"S\n" +
 	"\rStreamRequest\x12\x1f\n" +
 	"\vinstance_id\x18\x01 \x01(\tR\n" +
-	"instanceId\"1\n" +
+	"instanceId\x12!\n" +
+	"\fprecision_ns\x18\x02 \x01(\x03R\vprecisionNs\"1\n" +
 	"\x0eReleaseRequest\x12\x1f\n" +
 	"\vinstance_id\x18\x01 \x01(\tR\n" +
 	"instanceId\"\x0e\n" +

@@ -44,11 +44,13 @@ type CollectorClient interface {
 	// the instance of that id. It also takes the first reading of every counter
 	// of which Gather reports differences.
 	Configure(ctx context.Context, in *ConfigureRequest, opts ...grpc.CallOption) (*ConfigureReply, error)
-	// Gather takes one reading of one instance.
+	// Gather takes one reading of one instance. Of an instance that streams it
+	// is called only if that has asked to be prompted.
 	Gather(ctx context.Context, in *GatherRequest, opts ...grpc.CallOption) (*GatherReply, error)
 	// Stream sends readings of one instance as they happen, until the host
-	// ends the call. Only collectors of KIND_STREAM serve it. A stream that
-	// breaks off sends its reason as the error of its last reply.
+	// ends the call. Only collectors of KIND_STREAM serve it. A reply with an
+	// error says how the instance is doing until the next reply without one; a
+	// stream that breaks off sends its reason as the error of its last reply.
 	Stream(ctx context.Context, in *StreamRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GatherReply], error)
 	// Release ends an instance. An unknown id is not an error.
 	Release(ctx context.Context, in *ReleaseRequest, opts ...grpc.CallOption) (*ReleaseReply, error)
@@ -132,11 +134,13 @@ type CollectorServer interface {
 	// the instance of that id. It also takes the first reading of every counter
 	// of which Gather reports differences.
 	Configure(context.Context, *ConfigureRequest) (*ConfigureReply, error)
-	// Gather takes one reading of one instance.
+	// Gather takes one reading of one instance. Of an instance that streams it
+	// is called only if that has asked to be prompted.
 	Gather(context.Context, *GatherRequest) (*GatherReply, error)
 	// Stream sends readings of one instance as they happen, until the host
-	// ends the call. Only collectors of KIND_STREAM serve it. A stream that
-	// breaks off sends its reason as the error of its last reply.
+	// ends the call. Only collectors of KIND_STREAM serve it. A reply with an
+	// error says how the instance is doing until the next reply without one; a
+	// stream that breaks off sends its reason as the error of its last reply.
 	Stream(*StreamRequest, grpc.ServerStreamingServer[GatherReply]) error
 	// Release ends an instance. An unknown id is not an error.
 	Release(context.Context, *ReleaseRequest) (*ReleaseReply, error)

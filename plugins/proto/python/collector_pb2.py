@@ -13,7 +13,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x0f\x63ollector.proto\x12\x10vitals.plugin.v1\"\x11\n\x0f\x44\x65scribeRequest\"k\n\rDescribeReply\x12\x11\n\tapi_minor\x18\x01 \x01(\r\x12\x0b\n\x03sdk\x18\x02 \x01(\t\x12:\n\ncollectors\x18\x03 \x03(\x0b\x32&.vitals.plugin.v1.CollectorDescription\"\xdc\x01\n\x14\x43ollectorDescription\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x61liases\x18\x02 \x03(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\x12\x15\n\rsample_config\x18\x05 \x01(\t\x12\x0f\n\x07options\x18\x06 \x03(\t\x12\x14\n\x0cmeasurements\x18\x07 \x03(\t\x12$\n\x04kind\x18\x08 \x01(\x0e\x32\x16.vitals.plugin.v1.Kind\x12\x1b\n\x13\x64\x65\x66\x61ult_interval_ns\x18\t \x01(\x03\"\x89\x01\n\x10\x43onfigureRequest\x12\x13\n\x0binstance_id\x18\x01 \x01(\t\x12\x11\n\tcollector\x18\x02 \x01(\t\x12\x13\n\x0b\x63onfig_toml\x18\x03 \x01(\x0c\x12\x13\n\x0b\x63onfig_json\x18\x04 \x01(\x0c\x12\x10\n\x08hostname\x18\x05 \x01(\t\x12\x11\n\tlog_level\x18\x06 \x01(\t\"R\n\x0e\x43onfigureReply\x12-\n\x06\x65rrors\x18\x01 \x03(\x0b\x32\x1d.vitals.plugin.v1.OptionError\x12\x11\n\tomit_host\x18\x02 \x01(\x08\".\n\x0bOptionError\x12\x0e\n\x06option\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\"<\n\rGatherRequest\x12\x13\n\x0binstance_id\x18\x01 \x01(\t\x12\x16\n\x0etick_unix_nano\x18\x02 \x01(\x03\"+\n\x0bGatherReply\x12\r\n\x05lines\x18\x01 \x01(\x0c\x12\r\n\x05\x65rror\x18\x02 \x01(\t\"$\n\rStreamRequest\x12\x13\n\x0binstance_id\x18\x01 \x01(\t\"%\n\x0eReleaseRequest\x12\x13\n\x0binstance_id\x18\x01 \x01(\t\"\x0e\n\x0cReleaseReply*&\n\x04Kind\x12\r\n\tKIND_POLL\x10\x00\x12\x0f\n\x0bKIND_STREAM\x10\x01\x32\x91\x03\n\tCollector\x12N\n\x08\x44\x65scribe\x12!.vitals.plugin.v1.DescribeRequest\x1a\x1f.vitals.plugin.v1.DescribeReply\x12Q\n\tConfigure\x12\".vitals.plugin.v1.ConfigureRequest\x1a .vitals.plugin.v1.ConfigureReply\x12H\n\x06Gather\x12\x1f.vitals.plugin.v1.GatherRequest\x1a\x1d.vitals.plugin.v1.GatherReply\x12J\n\x06Stream\x12\x1f.vitals.plugin.v1.StreamRequest\x1a\x1d.vitals.plugin.v1.GatherReply0\x01\x12K\n\x07Release\x12 .vitals.plugin.v1.ReleaseRequest\x1a\x1e.vitals.plugin.v1.ReleaseReplyB,Z*github.com/rpicluster/vitals/plugins/protob\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x0f\x63ollector.proto\x12\x10vitals.plugin.v1\"\x11\n\x0f\x44\x65scribeRequest\"k\n\rDescribeReply\x12\x11\n\tapi_minor\x18\x01 \x01(\r\x12\x0b\n\x03sdk\x18\x02 \x01(\t\x12:\n\ncollectors\x18\x03 \x03(\x0b\x32&.vitals.plugin.v1.CollectorDescription\"\xdc\x01\n\x14\x43ollectorDescription\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x61liases\x18\x02 \x03(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\x12\x15\n\rsample_config\x18\x05 \x01(\t\x12\x0f\n\x07options\x18\x06 \x03(\t\x12\x14\n\x0cmeasurements\x18\x07 \x03(\t\x12$\n\x04kind\x18\x08 \x01(\x0e\x32\x16.vitals.plugin.v1.Kind\x12\x1b\n\x13\x64\x65\x66\x61ult_interval_ns\x18\t \x01(\x03\"\x89\x01\n\x10\x43onfigureRequest\x12\x13\n\x0binstance_id\x18\x01 \x01(\t\x12\x11\n\tcollector\x18\x02 \x01(\t\x12\x13\n\x0b\x63onfig_toml\x18\x03 \x01(\x0c\x12\x13\n\x0b\x63onfig_json\x18\x04 \x01(\x0c\x12\x10\n\x08hostname\x18\x05 \x01(\t\x12\x11\n\tlog_level\x18\x06 \x01(\t\"\x7f\n\x0e\x43onfigureReply\x12-\n\x06\x65rrors\x18\x01 \x03(\x0b\x32\x1d.vitals.plugin.v1.OptionError\x12\x11\n\tomit_host\x18\x02 \x01(\x08\x12\x10\n\x08prompted\x18\x03 \x01(\x08\x12\x19\n\x11gather_timeout_ns\x18\x04 \x01(\x03\".\n\x0bOptionError\x12\x0e\n\x06option\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\"<\n\rGatherRequest\x12\x13\n\x0binstance_id\x18\x01 \x01(\t\x12\x16\n\x0etick_unix_nano\x18\x02 \x01(\x03\"+\n\x0bGatherReply\x12\r\n\x05lines\x18\x01 \x01(\x0c\x12\r\n\x05\x65rror\x18\x02 \x01(\t\":\n\rStreamRequest\x12\x13\n\x0binstance_id\x18\x01 \x01(\t\x12\x14\n\x0cprecision_ns\x18\x02 \x01(\x03\"%\n\x0eReleaseRequest\x12\x13\n\x0binstance_id\x18\x01 \x01(\t\"\x0e\n\x0cReleaseReply*&\n\x04Kind\x12\r\n\tKIND_POLL\x10\x00\x12\x0f\n\x0bKIND_STREAM\x10\x01\x32\x91\x03\n\tCollector\x12N\n\x08\x44\x65scribe\x12!.vitals.plugin.v1.DescribeRequest\x1a\x1f.vitals.plugin.v1.DescribeReply\x12Q\n\tConfigure\x12\".vitals.plugin.v1.ConfigureRequest\x1a .vitals.plugin.v1.ConfigureReply\x12H\n\x06Gather\x12\x1f.vitals.plugin.v1.GatherRequest\x1a\x1d.vitals.plugin.v1.GatherReply\x12J\n\x06Stream\x12\x1f.vitals.plugin.v1.StreamRequest\x1a\x1d.vitals.plugin.v1.GatherReply0\x01\x12K\n\x07Release\x12 .vitals.plugin.v1.ReleaseRequest\x1a\x1e.vitals.plugin.v1.ReleaseReplyB,Z*github.com/rpicluster/vitals/plugins/protob\x06proto3')
 
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, globals())
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'collector_pb2', globals())
@@ -21,8 +21,8 @@ if _descriptor._USE_C_DESCRIPTORS == False:
 
   DESCRIPTOR._options = None
   DESCRIPTOR._serialized_options = b'Z*github.com/rpicluster/vitals/plugins/proto'
-  _KIND._serialized_start=860
-  _KIND._serialized_end=898
+  _KIND._serialized_start=927
+  _KIND._serialized_end=965
   _DESCRIBEREQUEST._serialized_start=37
   _DESCRIBEREQUEST._serialized_end=54
   _DESCRIBEREPLY._serialized_start=56
@@ -32,19 +32,19 @@ if _descriptor._USE_C_DESCRIPTORS == False:
   _CONFIGUREREQUEST._serialized_start=389
   _CONFIGUREREQUEST._serialized_end=526
   _CONFIGUREREPLY._serialized_start=528
-  _CONFIGUREREPLY._serialized_end=610
-  _OPTIONERROR._serialized_start=612
-  _OPTIONERROR._serialized_end=658
-  _GATHERREQUEST._serialized_start=660
-  _GATHERREQUEST._serialized_end=720
-  _GATHERREPLY._serialized_start=722
-  _GATHERREPLY._serialized_end=765
-  _STREAMREQUEST._serialized_start=767
-  _STREAMREQUEST._serialized_end=803
-  _RELEASEREQUEST._serialized_start=805
-  _RELEASEREQUEST._serialized_end=842
-  _RELEASEREPLY._serialized_start=844
-  _RELEASEREPLY._serialized_end=858
-  _COLLECTOR._serialized_start=901
-  _COLLECTOR._serialized_end=1302
+  _CONFIGUREREPLY._serialized_end=655
+  _OPTIONERROR._serialized_start=657
+  _OPTIONERROR._serialized_end=703
+  _GATHERREQUEST._serialized_start=705
+  _GATHERREQUEST._serialized_end=765
+  _GATHERREPLY._serialized_start=767
+  _GATHERREPLY._serialized_end=810
+  _STREAMREQUEST._serialized_start=812
+  _STREAMREQUEST._serialized_end=870
+  _RELEASEREQUEST._serialized_start=872
+  _RELEASEREQUEST._serialized_end=909
+  _RELEASEREPLY._serialized_start=911
+  _RELEASEREPLY._serialized_end=925
+  _COLLECTOR._serialized_start=968
+  _COLLECTOR._serialized_end=1369
 # @@protoc_insertion_point(module_scope)

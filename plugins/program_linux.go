@@ -1,0 +1,92 @@
+package plugins
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"runtime"
+	"strconv"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// start runs the program. The goroutine that does so keeps its thread until
+// the program ends, for its parent-death signal is that of the thread's death.
+// A program that runs as another user, as sudo does, has no such signal.
+func (p *Program) start() error {
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	started := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := p.cmd.Start()
+		started <- err
+		if err != nil {
+			return
+		}
+		// The program is left for Wait to reap: until then no other can be
+		// given the number of its group.
+		for {
+			err := unix.Waitid(unix.P_PID, p.cmd.Process.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
+			if !errors.Is(err, unix.EINTR) {
+				break
+			}
+		}
+		close(p.exited)
+	}()
+	return <-started
+}
+
+func (p *Program) signal(s syscall.Signal) error { return syscall.Kill(p.PID(), s) }
+
+// signalGroup may find nobody left, which is what it is for.
+func (p *Program) signalGroup(s syscall.Signal) { _ = syscall.Kill(-p.PID(), s) }
+
+// ownSession reports whether this process leads a session, as it does when a
+// host has started it.
+func ownSession() bool {
+	id, err := unix.Getsid(0)
+	return err == nil && id == os.Getpid()
+}
+
+// maxPasses bounds how often EndSession looks again for what was being started
+// while it looked.
+const maxPasses = 10
+
+// EndSession kills every process of a session but the one that leads it. A
+// host does so for a plugin that has ended, before it reaps it: whatever the
+// plugin's collectors have started is in its session, unless it has left that
+// on purpose, as daemons do.
+func EndSession(id int) {
+	for range maxPasses {
+		if !killMembers(id) {
+			return
+		}
+	}
+}
+
+func killMembers(id int) (killed bool) {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return false
+	}
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err == nil && pid != id && liveMember(pid, id) && syscall.Kill(pid, syscall.SIGKILL) == nil {
+			killed = true
+		}
+	}
+	return killed
+}
+
+// liveMember reports whether a process is of a session and not dead already.
+func liveMember(pid, session int) bool {
+	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return false
+	}
+	// What follows the name, which may hold anything: state ppid pgrp session
+	f := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
+	return len(f) > 3 && string(f[3]) == strconv.Itoa(session) && f[0][0] != 'Z' && f[0][0] != 'X'
+}
