@@ -295,6 +295,12 @@ urls = ["`+db.URL+`"]
 	if _, _, err := call(t, "--config", path); err == nil || !strings.Contains(err.Error(), "another vitals-agent is running") {
 		t.Error(err)
 	}
+	own := os.Getenv("RUNTIME_DIRECTORY")
+	node(t, "") // elsewhere, its socket does not tell of it
+	if _, _, err := call(t, "--config", path); err == nil || !strings.Contains(err.Error(), "another vitals-agent seems to run with this buffer") {
+		t.Error(err)
+	}
+	t.Setenv("RUNTIME_DIRECTORY", own)
 	if err := stop(); err != nil {
 		t.Error(err)
 	}

@@ -89,11 +89,14 @@ type Output struct {
 }
 
 // Open makes an output and opens its buffer. A buffer that cannot be used is
-// no error: the output then works from memory, and says so.
+// no error: the output then works from memory, and says so. One that another
+// process uses is: two agents would write everything twice.
 func Open(c Config) (*Output, error) {
 	o := &Output{config: c, log: c.Logger.With("output", c.ID), wake: make(chan struct{}, 1)}
 	o.memory.limit, o.memory.batchLines = c.BufferLimit, min(c.BatchSize, c.BufferLimit)
-	if err := o.openSpool(); err != nil {
+	if err := o.openSpool(); errors.Is(err, spool.ErrLocked) {
+		return nil, fmt.Errorf("output %s: another vitals-agent seems to run with this buffer; stop it, or give this one a buffer_directory of its own: %w", c.ID, err)
+	} else if err != nil {
 		o.counts.buffer = err.Error()
 		o.log.Warn("no buffer on disk: what cannot be sent is kept in memory only", "error", err, "lines", c.BufferLimit)
 	}

@@ -541,6 +541,20 @@ func TestFiles(t *testing.T) {
 	}
 }
 
+func TestOpenRefusesABufferInUse(t *testing.T) {
+	c := settings("http://127.0.0.1:1")
+	c.Directory = t.TempDir()
+	o := run(t, c)
+	if _, err := Open(c); err == nil || !strings.HasPrefix(err.Error(), "output main: another vitals-agent seems to run with this buffer; ") ||
+		!strings.Contains(err.Error(), fmt.Sprintf("pid %d ", os.Getpid())) {
+		t.Error(err)
+	}
+	if err := o.stop(); err != nil {
+		t.Error(err)
+	}
+	run(t, c)
+}
+
 func TestOpenRefusesAnAddressThatIsNone(t *testing.T) {
 	if _, err := Open(settings("mailto:x")); err == nil {
 		t.Error("accepted")
