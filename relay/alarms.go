@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"slices"
 
 	"github.com/rpicluster/vitals/relay/deliver"
 )
@@ -15,9 +14,14 @@ func (r *relay) alarms() []string {
 		alarms = append(alarms, fmt.Sprintf("the destinations on disk cannot be listed: %v", err))
 	}
 	for _, name := range names {
-		if !slices.ContainsFunc(r.destinations, func(d *destination) bool { return d.name == name }) {
-			alarms = append(alarms, fmt.Sprintf("lines are kept for the destination %q, which is not configured: configure it again, or run vitals-relay destinations forget %s", name, name))
+		if r.isConfigured(name) {
+			continue
 		}
+		what := "may have a backlog"
+		if l, known := r.left[name]; known {
+			what = fmt.Sprintf("has a backlog of %s (%s)", plural(l.Lines, "line"), size(l.Bytes))
+		}
+		alarms = append(alarms, fmt.Sprintf("the destination %q is not configured but %s: configure it again, or run vitals-relay destinations forget %s", name, what, name))
 	}
 	for _, d := range r.destinations {
 		if s := d.Status(); s.State == deliver.Held {
@@ -44,9 +48,9 @@ func (d *destination) rejectedAlarms() (alarms []string) {
 	if d.rejected.Present() {
 		what := "lines that it refused in an earlier run"
 		if n := d.Status().RejectedLines; n > 0 {
-			what = fmt.Sprintf("%d lines that it refused for good", n)
+			what = plural(n, "line") + " that it refused for good"
 		}
-		text := fmt.Sprintf("%s: %s are set aside in %s; look at them, then move or remove the files", d.name, what, d.rejected.Directory())
+		text := fmt.Sprintf("%s: %s, set aside in %s; look at them, then move or remove the files", d.name, what, d.rejected.Directory())
 		if reason := d.rejected.LastReason(); reason != "" {
 			text += "; the last reason: " + reason
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -40,6 +41,7 @@ type relay struct {
 	databases *provision.Databases
 	fleet     *fleet.View
 	door      *ingest.Handler
+	left      map[string]left // of unconfigured destinations, where it is known
 
 	destinations []*destination
 	work         sync.WaitGroup // what runs besides serving requests
@@ -71,6 +73,9 @@ func open(c *config.Config, log *slog.Logger) (*relay, error) {
 		LateAfter: c.Fleet.LateAfter.Std(), DownAfter: c.Fleet.DownAfter.Std(), ForgetAfter: c.Fleet.ForgetAfter.Std(),
 		MaxNodes: c.Fleet.MaxNodes, Forgotten: filepath.Join(c.DataDirectory, "forgotten.json"), Logger: log,
 	})
+	if err := r.readLeft(); err != nil {
+		return nil, errors.Join(fmt.Errorf("look for destinations that are not configured: %w", err), r.queue.Close())
+	}
 	if err := r.build(); err != nil {
 		r.queue.Close()
 		return nil, err
@@ -208,6 +213,9 @@ func (r *relay) close() error {
 	r.work.Wait()
 	for _, d := range r.destinations {
 		d.client.Close()
+	}
+	if err := r.writeLeft(); err != nil {
+		r.log.Warn("what the destinations have not got cannot be noted", "error", err)
 	}
 	return r.queue.Close()
 }

@@ -293,14 +293,14 @@ func TestRefusedLinesRaiseAnAlarm(t *testing.T) {
 	}
 	set := filepath.Join(dir, "relay", "rejected", "influxdb")
 	out, err := command(t, "status")
-	if err != nil || !strings.Contains(out, "ALARM: influxdb: 2 lines that it refused for good are set aside in "+set) || !strings.Contains(out, "the last reason: partial write: field type conflict: no such type") {
+	if err != nil || !strings.Contains(out, "ALARM: influxdb: 2 lines that it refused for good, set aside in "+set) || !strings.Contains(out, "the last reason: partial write: field type conflict: no such type") {
 		t.Errorf("%v\n%s", err, out)
 	}
 	if err := p.stop(); err != nil {
 		t.Fatal(err)
 	}
 	p = start(t, config)
-	if alarms := p.status().Alarms; len(alarms) != 1 || !strings.Contains(alarms[0], "lines that it refused in an earlier run are set aside in "+set) {
+	if alarms := p.status().Alarms; len(alarms) != 1 || !strings.Contains(alarms[0], "lines that it refused in an earlier run, set aside in "+set) {
 		t.Errorf("after a restart: %q", alarms)
 	}
 	if err := os.RemoveAll(set); err != nil {
@@ -363,7 +363,7 @@ func TestForgettingADestination(t *testing.T) {
 		t.Fatal(err)
 	}
 	p = start(t, nodeFile(t, dir, nil))
-	if alarms := p.status().Alarms; len(alarms) != 1 || !strings.Contains(alarms[0], "vitals-relay destinations forget old") {
+	if alarms := p.status().Alarms; len(alarms) != 1 || !strings.Contains(alarms[0], "backlog of 1 line (") || !strings.Contains(alarms[0], "vitals-relay destinations forget old") {
 		t.Errorf("alarms: %q", alarms)
 	}
 	if _, err := command(t, "destinations", "forget", "other"); err == nil || !strings.HasPrefix(err.Error(), `there is no destination "other"`) || !strings.Contains(err.Error(), `["old"]`) {
@@ -375,6 +375,44 @@ func TestForgettingADestination(t *testing.T) {
 	if alarms := p.status().Alarms; len(alarms) != 0 {
 		t.Errorf("alarms: %q", alarms)
 	}
+}
+
+func TestARenamedDestinationWithNothingWaitingIsForgotten(t *testing.T) {
+	db, dir := newInflux(t), t.TempDir()
+	p := start(t, nodeFile(t, dir, map[string]string{"old": db.URL}))
+	p.write("m,host=a v=1 1\n")
+	p.eventually("nothing waits", func() bool {
+		return p.status().Destinations[0].Lines == 1 && p.status().Destinations[0].Backlog.Bytes == 0
+	})
+	if err := p.stop(); err != nil {
+		t.Fatal(err)
+	}
+	p = start(t, nodeFile(t, dir, map[string]string{"new": db.URL}))
+	if alarms := p.status().Alarms; len(alarms) != 0 {
+		t.Errorf("alarms: %q", alarms)
+	}
+}
+
+func TestABacklogOfAnUnconfiguredDestinationIsKept(t *testing.T) {
+	db, dir := newInflux(t), t.TempDir()
+	db.set(true)
+	with, without := map[string]string{"old": db.URL}, map[string]string(nil)
+	p := start(t, nodeFile(t, dir, with))
+	p.write("m,host=a v=1 1\n")
+	for range 2 { // what is left is still known after a second stop
+		if err := p.stop(); err != nil {
+			t.Fatal(err)
+		}
+		p = start(t, nodeFile(t, dir, without))
+		if alarms := p.status().Alarms; len(alarms) != 1 || !strings.Contains(alarms[0], "backlog of 1 line (") {
+			t.Errorf("alarms: %q", alarms)
+		}
+	}
+	db.set(false)
+	if err := p.stop(); err != nil {
+		t.Fatal(err)
+	}
+	start(t, nodeFile(t, dir, with)).eventually("stored", func() bool { return db.have("m,host=a v=1 1") })
 }
 
 func TestForgettingANode(t *testing.T) {

@@ -198,11 +198,7 @@ func checkConfig(f flags, stdout io.Writer) error {
 	if path == "" {
 		path = "no node file; the defaults"
 	}
-	count := "1 destination"
-	if n := len(c.Destinations); n != 1 {
-		count = fmt.Sprintf("%d destinations", n)
-	}
-	_, err = fmt.Fprintf(stdout, "%s: sound; listens on %s, %s\n", path, c.Listen, count)
+	_, err = fmt.Fprintf(stdout, "%s: sound; listens on %s, %s\n", path, c.Listen, plural(int64(len(c.Destinations)), "destination"))
 	return err
 }
 

@@ -81,6 +81,14 @@ func printStatus(w io.Writer, s *web.Status) {
 	}
 }
 
+// plural counts things.
+func plural(n int64, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
+}
+
 // size is bytes as people read them.
 func size(n int64) string {
 	switch {

@@ -6,8 +6,9 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"time"
+
+	"github.com/rpicluster/vitals/relay/durable"
 )
 
 // maxForgotten bounds the names that are remembered as forgotten; the oldest
@@ -64,33 +65,7 @@ func (f *forgotten) add(names []string, at time.Time) error {
 	if f.path == "" {
 		return nil
 	}
-	return f.save()
-}
-
-// save replaces the file so that after a power cut there is the old one or the
-// new one.
-func (f *forgotten) save() error {
-	data, err := json.MarshalIndent(f.names, "", "  ")
-	if err != nil {
-		return err
-	}
-	file, err := os.CreateTemp(filepath.Dir(f.path), ".forgotten-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(file.Name()) // gone by then, unless something failed
-	_, err = file.Write(append(data, '\n'))
-	if err := errors.Join(err, file.Sync(), file.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(file.Name(), f.path); err != nil {
-		return err
-	}
-	dir, err := os.Open(filepath.Dir(f.path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
+	return durable.WriteJSON(f.path, f.names)
 }
 
 // ErrNoNode says that there is no node of a name.

@@ -7,10 +7,10 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"slices"
 	"sync"
 
+	"github.com/rpicluster/vitals/relay/durable"
 	"github.com/rpicluster/vitals/relay/influxql"
 )
 
@@ -164,29 +164,6 @@ func (d *Databases) statements() []influxql.Statement {
 	return all
 }
 
-// save replaces the file so that after a power cut there is the old one or the
-// new one.
 func (d *Databases) save() error {
-	data, err := json.MarshalIndent(map[string]any{"statements": d.remembered}, "", "  ")
-	if err != nil {
-		return err
-	}
-	f, err := os.CreateTemp(filepath.Dir(d.path), ".databases-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name()) // gone by then, unless something failed
-	_, err = f.Write(append(data, '\n'))
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(f.Name(), d.path); err != nil {
-		return err
-	}
-	dir, err := os.Open(filepath.Dir(d.path))
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	return dir.Sync()
+	return durable.WriteJSON(d.path, map[string]any{"statements": d.remembered})
 }
