@@ -421,7 +421,7 @@ func TestHalfLinkedSegment(t *testing.T) {
 		if err := os.Remove(filepath.Join(b.cfg.Directory, "destinations", missing, segmentName(1))); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(filepath.Join(b.cfg.Directory, unnamed), nil, 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(b.cfg.Directory, segmentName(9)+temporary), nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
 		s := b.open()
@@ -429,7 +429,7 @@ func TestHalfLinkedSegment(t *testing.T) {
 			numbers, _ := rest(t, mustDestination(t, s, name))
 			wantNumbers(t, name, numbers, want)
 		}
-		if _, err := os.Stat(filepath.Join(b.cfg.Directory, unnamed)); !os.IsNotExist(err) {
+		if _, err := os.Stat(filepath.Join(b.cfg.Directory, segmentName(9)+temporary)); !os.IsNotExist(err) {
 			t.Error("the temporary name is still there", err)
 		}
 	}
@@ -548,3 +548,31 @@ func sealHeaders(content []byte) []byte {
 func checksum(b []byte) uint32 { return crc32.Checksum(b, castagnoli) }
 
 func textLogger(w io.Writer) *slog.Logger { return slog.New(slog.NewTextHandler(w, nil)) }
+
+// Somebody removes a destination's links under the running spool: the segments
+// are still in kept/.
+func TestRemovedLinksAreReadByAnotherName(t *testing.T) {
+	cfg := testConfig(t.TempDir())
+	cfg.KeptBytes = 1 << 20
+	s := mustOpen(t, cfg)
+	d := mustDestination(t, s, "a")
+	mustAppend(t, s, 0, 5)
+	s.disk.Lock()
+	s.seal()
+	s.disk.Unlock()
+	mustAppend(t, s, 5, 9)
+	links, err := filepath.Glob(filepath.Join(cfg.Directory, "destinations", "a", "*"+segmentSuffix))
+	if err != nil || len(links) != 2 {
+		t.Fatal(links, err)
+	}
+	for _, l := range links {
+		if err := os.Remove(l); err != nil {
+			t.Fatal(err)
+		}
+	}
+	numbers, _ := rest(t, d)
+	wantNumbers(t, "read", numbers, sequence(0, 9))
+	if st := s.Stats(); st.DamagedFrames != 0 {
+		t.Errorf("%+v", st)
+	}
+}

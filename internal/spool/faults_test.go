@@ -81,7 +81,7 @@ func (k *faulty) Free(dir string) (int64, error) {
 // isSegment reports whether f is written by a commit, under either name.
 func isSegment(f *os.File) bool {
 	base := filepath.Base(f.Name())
-	return base == unnamed || strings.HasSuffix(base, segmentSuffix)
+	return strings.HasSuffix(base, segmentSuffix) || strings.HasSuffix(base, segmentSuffix+temporary)
 }
 
 // A commit that fails must fail its callers, be unreadable for ever, and leave
@@ -294,6 +294,39 @@ func TestOpenReadsOnlyTheNewestSegment(t *testing.T) {
 }
 
 // When a passed segment cannot be unlinked it is tried again.
+// A temporary name that cannot be removed is a second name of a segment that
+// was acknowledged: it must never be written through again.
+func TestATemporaryNameThatStaysIsNotUsedAgain(t *testing.T) {
+	cfg := testConfig(t.TempDir())
+	k := &faulty{remove: func(path string) error {
+		if strings.HasSuffix(path, temporary) {
+			return unix.EIO
+		}
+		return nil
+	}}
+	s := mustOpenOn(t, cfg, k)
+	d := mustDestination(t, s, "a")
+	for i := range 4 { // each in a segment of its own
+		mustAppend(t, s, i, i+1)
+		s.disk.Lock()
+		s.seal()
+		s.disk.Unlock()
+	}
+	numbers, _ := rest(t, d)
+	wantNumbers(t, "read", numbers, sequence(0, 4))
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	k.remove = nil
+	s = mustOpenOn(t, cfg, k)
+	numbers, _ = rest(t, mustDestination(t, s, "a"))
+	wantNumbers(t, "read again", numbers, sequence(0, 4))
+	left, err := filepath.Glob(filepath.Join(cfg.Directory, "*"+temporary))
+	if err != nil || len(left) > 0 {
+		t.Errorf("temporary names are left: %v, %v", left, err)
+	}
+}
+
 func TestUnlinkIsTriedAgain(t *testing.T) {
 	cfg := testConfig(t.TempDir())
 	k := &faulty{}

@@ -144,6 +144,11 @@ func (d *Destination) openSegment(v view) error {
 	if d.cursor == nil || d.cursorOf != g {
 		d.closeCursor()
 		c, err := openCursor(d.spool.sys, d.spool.path(d.directory(), g.name()), v.low, v.high)
+		if errors.Is(err, fs.ErrNotExist) { // somebody has removed our name of it
+			if c, err = d.openElsewhere(v); err == nil {
+				d.spool.log.Warn("a destination's link to a segment is gone; reading it by another", "destination", d.name, "segment", g.name())
+			}
+		}
 		if err != nil {
 			return err
 		}
@@ -151,6 +156,29 @@ func (d *Destination) openSegment(v view) error {
 	}
 	d.cursor.high = v.high
 	return nil
+}
+
+// openElsewhere opens the segment of v by a name that it has in kept/ or in
+// another destination's directory.
+func (d *Destination) openElsewhere(v view) (*cursor, error) {
+	s, g := d.spool, v.at.seg
+	s.mu.Lock()
+	var paths []string
+	if g.kept {
+		paths = append(paths, s.path(keptName, g.name()))
+	}
+	for _, other := range g.owed {
+		paths = append(paths, s.path(other.directory(), g.name()))
+	}
+	s.mu.Unlock()
+	err := error(fs.ErrNotExist)
+	for _, path := range paths {
+		var c *cursor
+		if c, err = openCursor(s.sys, path, v.low, v.high); err == nil {
+			return c, nil
+		}
+	}
+	return nil, err
 }
 
 func (d *Destination) closeCursor() {

@@ -86,7 +86,7 @@ func (s *Spool) load() error {
 			return err
 		}
 	}
-	if err := s.removeIfThere(s.path(unnamed)); err != nil {
+	if err := s.removeTemporary(); err != nil {
 		return err
 	}
 	found := map[uint64]*segment{}
@@ -101,6 +101,16 @@ func (s *Spool) load() error {
 	s.mend()
 	s.tidy()
 	return nil
+}
+
+// removeTemporary removes the names of segments that were being made. Those
+// that were acknowledged have others.
+func (s *Spool) removeTemporary() error {
+	left, err := filepath.Glob(s.path("*" + segmentSuffix + temporary))
+	for _, path := range left {
+		err = errors.Join(err, s.removeIfThere(path))
+	}
+	return err
 }
 
 // loadDestinations finds the destinations and clears away what a crash left of

@@ -62,9 +62,11 @@ type active struct {
 }
 
 // create begins a segment under a temporary name. It gets its own names with
-// its first frames, so that no half-written one is ever found.
+// its first frames, so that no half-written one is ever found. Like the number
+// in it, the temporary name is never used again: it may be a second name of a
+// segment if it could not be removed.
 func (s *Spool) create(first uint64) (*active, error) {
-	f, err := s.sys.Create(s.path(unnamed))
+	f, err := s.sys.Create(s.path(segmentName(first) + temporary))
 	if err != nil {
 		return nil, err
 	}

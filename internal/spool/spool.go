@@ -138,7 +138,6 @@ const (
 	destinationsName = "destinations"
 	damagedName      = "damaged"
 	temporary        = ".tmp"
-	unnamed          = "segment" + temporary // a segment before its first frames are durable
 )
 
 func (s *Spool) path(elements ...string) string {
