@@ -19,16 +19,24 @@ const stored = 1 << 10
 // batch makes what is kept of a body whose scan gave rep. A sound body is kept
 // byte for byte, compressed as it came; of any other the sound lines are
 // emitted anew, stamped and in nanoseconds.
-func (q *request) batch(p *writeParams, rep line.Report, compressed bool, now time.Time) *queue.Batch {
+func (q *request) batch(p *writeParams, rep line.Report, compressed bool, now time.Time) (*queue.Batch, error) {
 	b := &q.kept
 	*b = queue.Batch{Target: p.target, Lines: rep.Lines, RawBytes: int64(len(q.raw)), Received: now}
 	if len(rep.Bad) > 0 || rep.Unstamped > 0 || p.precision > line.Second {
+		// Stamps can make a body of short lines several times as large.
+		size := int64(len(q.raw)) + int64(rep.Lines)*stampBytes
+		if size > 3*q.handler.config.MaxBody {
+			return nil, errTooLarge
+		}
+		if !q.charge(int(size)) {
+			return nil, errBusy
+		}
 		stamp := now.Truncate(p.precision.Duration()).UnixNano()
 		q.emitted = line.AppendSound(q.emitted[:0], q.raw, rep, p.precision, stamp)
 		b.Target.Precision = line.Nanosecond.String()
 		b.RawBytes = int64(len(q.emitted))
 		b.Body = q.pack(q.emitted)
-		return b
+		return b, nil
 	}
 	if rep.Unterminated {
 		b.RawBytes++
@@ -45,7 +53,7 @@ func (q *request) batch(p *writeParams, rep line.Report, compressed bool, now ti
 	default:
 		b.Body = q.pack(q.body)
 	}
-	return b
+	return b, nil
 }
 
 // pack makes a gzip member of lines.

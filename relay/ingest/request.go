@@ -29,6 +29,10 @@ const (
 	ratioFrom = 1 << 20
 	// largePooled buffers are not kept for the next request.
 	largePooled = 4 << 20
+	// maxBad lines in one body are told of; one with more is refused whole.
+	maxBad = 10_000
+	// stampBytes is what a timestamp adds to a line that has none.
+	stampBytes = 21
 )
 
 // What may be wrong with a body apart from its lines.
@@ -73,10 +77,12 @@ func (q *request) release() {
 	q.handler.requests.Put(q)
 }
 
-// charge counts n more bytes in flight, or reports that there are too many.
+// charge counts n more bytes in flight, or reports that there are too many. A
+// request that is alone is never one too many.
 func (q *request) charge(n int) bool {
 	q.charged += int64(n)
-	return q.handler.inFlight.Add(int64(n)) <= q.handler.config.MaxInFlight
+	total := q.handler.inFlight.Add(int64(n))
+	return total <= q.handler.config.MaxInFlight || total == q.charged
 }
 
 // read reads a body and inflates it if it is compressed. headerBad says that
@@ -154,11 +160,15 @@ func (q *request) readBody(w http.ResponseWriter, r *http.Request, limit int64) 
 func (q *request) inflateBody() error {
 	limit := q.handler.config.MaxBody
 	ratio := max(ratioFrom, maxRatio*int64(len(q.body)))
-	raw := q.spare[:0]
+	raw, counted := q.spare[:0], 0
 	if n := len(q.body); n > 8 {
 		// The last member's size, as it claims it, is a first guess.
 		claimed := int64(binary.LittleEndian.Uint32(q.body[n-4:]))
-		raw = slices.Grow(raw, int(min(claimed, limit, int64(64*n)))+1)
+		counted = int(min(claimed, limit, int64(32*n)))
+		if !q.charge(counted) {
+			return errBusy
+		}
+		raw = slices.Grow(raw, counted+1)
 	}
 	defer func() { q.raw, q.spare = raw, raw }()
 	for {
@@ -170,8 +180,10 @@ func (q *request) inflateBody() error {
 		if int64(len(raw)) > min(limit, ratio) {
 			return errTooLarge
 		}
-		if !q.charge(n) {
-			return errBusy
+		if more := len(raw) - counted; more > 0 {
+			if counted = len(raw); !q.charge(more) {
+				return errBusy
+			}
 		}
 		if err == io.EOF {
 			return nil
