@@ -3,6 +3,10 @@ package line
 // Scanner scans bodies. It is for one goroutine at a time and meant to be
 // reused: on sound input it allocates nothing. Its zero value is ready.
 type Scanner struct {
+	// MaxBad, if not 0, is the number of unsound lines after which a scan is
+	// given up: a body may be made of nothing else.
+	MaxBad int
+
 	parser parser
 	bad    []Bad
 }
@@ -12,6 +16,7 @@ type Report struct {
 	Lines        int   // sound lines
 	Unstamped    int   // sound lines without a timestamp
 	Bad          []Bad // unsound lines in order; valid until the next Scan
+	GivenUp      bool  // there are more than MaxBad unsound lines, and the rest was not read
 	Unterminated bool  // the body's last byte is not '\n' (false for an empty body)
 }
 
@@ -39,6 +44,10 @@ func (s *Scanner) Scan(body []byte, p Precision) Report {
 				r.Unstamped++
 			}
 		case unsound:
+			if s.MaxBad > 0 && len(s.bad) == s.MaxBad {
+				r.Bad, r.GivenUp = s.bad, true
+				return r
+			}
 			s.bad = append(s.bad, Bad{s.parser.at.start, s.parser.at.end, reason})
 		}
 		i = next

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/rpicluster/vitals/internal/line"
 	"github.com/rpicluster/vitals/relay/influxql"
 	"github.com/rpicluster/vitals/relay/queue"
 )
@@ -86,7 +87,7 @@ func New(config Config) *Handler {
 		config.Logger = slog.New(slog.DiscardHandler)
 	}
 	h := &Handler{config: config}
-	h.requests.New = func() any { return &request{handler: h} }
+	h.requests.New = func() any { return &request{handler: h, scanner: line.Scanner{MaxBad: maxBad}} }
 	return h
 }
 

@@ -309,3 +309,61 @@ func TestWhatTheRelayHasSentItselfIsNotTaken(t *testing.T) {
 		t.Errorf("%d batches, %d databases", len(d.queue.batches), len(d.databases.created))
 	}
 }
+
+func TestABodyOfBadLinesCostsLittleAndKeepsNothing(t *testing.T) {
+	body := strings.Repeat("x\n", 1<<19) + "m v=1 1\n"
+	for _, target := range []string{"/write?db=d", "/api/v2/write?bucket=d"} {
+		d := newDoor()
+		resp := d.do(t, "POST", target, nil, strings.NewReader(body))
+		text, err := io.ReadAll(resp.Body)
+		if err != nil || resp.StatusCode != 400 || len(text) > 2*maxReasons || len(d.queue.batches) != 0 {
+			t.Errorf("%s: %s, %d bytes of text, %d batches kept, %v", target, resp.Status, len(text), len(d.queue.batches), err)
+		}
+		if bytes.Contains(text, []byte("partial write")) {
+			t.Errorf("%s: it is said to be written in part: %.100s", target, text)
+		}
+	}
+}
+
+// A gzip header with an extra field is how the queue marks its frames.
+func TestWhatLooksLikeAFrameIsPackedAnew(t *testing.T) {
+	line := "m s=\"\x1f\x8b\x08\x04\x00\x00\x00\x00\x00\xff\x04\x00VL\" 1\n"
+	extra := []byte(gz(line))
+	extra[3] |= 4 // FEXTRA, and a field of four bytes
+	extra = append(extra[:10:10], append([]byte("\x04\x00VL\x00\x00"), extra[10:]...)...)
+	for name, body := range map[string]string{"a plain body": line, "a header of a client's": string(extra)} {
+		d := newDoor()
+		headers := map[string]string{}
+		if body != line {
+			headers = gzipped
+		}
+		if resp := d.do(t, "POST", "/write?db=d", headers, strings.NewReader(body)); resp.StatusCode != 204 {
+			t.Fatalf("%s: %s", name, resp.Status)
+		}
+		if got := d.queue.text(t); !strings.HasSuffix(got, line) {
+			t.Errorf("%s: kept %q", name, got)
+		}
+		if bytes.Contains(d.queue.batches[0].Body, extraHeader) {
+			t.Errorf("%s: it stands in the queue as it came", name)
+		}
+	}
+}
+
+func TestALoneRequestIsNeverOneTooMany(t *testing.T) {
+	d := newDoor()
+	d.Handler.config.MaxInFlight = 10
+	if resp := d.do(t, "POST", "/write?db=d", nil, strings.NewReader("m v=1\n")); resp.StatusCode != 204 {
+		t.Error(resp.Status)
+	}
+}
+
+func TestStampsCannotSwellABodyWithoutEnd(t *testing.T) {
+	d := newDoor()
+	d.Handler.config.MaxBody = 1000
+	if resp := d.do(t, "POST", "/write?db=d", nil, strings.NewReader(strings.Repeat("m v=1\n", 160))); resp.StatusCode != 413 {
+		t.Error(resp.Status)
+	}
+	if resp := d.do(t, "POST", "/write?db=d", nil, strings.NewReader(strings.Repeat("m v=1\n", 80))); resp.StatusCode != 204 {
+		t.Error(resp.Status)
+	}
+}

@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"bytes"
 	"encoding/binary"
 	"hash/crc32"
 	"slices"
@@ -41,6 +42,10 @@ func (q *request) batch(p *writeParams, rep line.Report, compressed bool, now ti
 	if rep.Unterminated {
 		b.RawBytes++
 	}
+	if compressed && bytes.Contains(q.body, extraHeader) {
+		compressed = false // what it holds is packed anew
+		q.body = append(q.body[:0], q.raw...)
+	}
 	switch {
 	case compressed && rep.Unterminated:
 		q.body = append(q.body, newlineMember...)
@@ -58,6 +63,10 @@ func (q *request) batch(p *writeParams, rep line.Report, compressed bool, now ti
 
 // pack makes a gzip member of lines.
 func (q *request) pack(lines []byte) []byte {
+	if bytes.Contains(lines, extraHeader) {
+		q.packed = appendApart(q.packed[:0], lines)
+		return q.packed
+	}
 	if len(lines) <= stored {
 		q.packed = appendStored(q.packed[:0], lines)
 		return q.packed
@@ -71,6 +80,24 @@ func (q *request) pack(lines []byte) []byte {
 	q.deflate.Write(lines) // into memory: cannot fail
 	q.deflate.Close()
 	return q.sink.Bytes()
+}
+
+// extraHeader begins a gzip member with an extra field, such as the queue's own
+// frames. What looks like one must not stand in the queue as it came.
+var extraHeader = []byte{0x1f, 0x8b, 8, 4}
+
+// appendApart appends lines as members that are cut wherever what they hold
+// looks like the header of one.
+func appendApart(dst, lines []byte) []byte {
+	for len(lines) > 0 {
+		n := min(len(lines), 32<<10)
+		if i := bytes.Index(lines, extraHeader); i >= 0 {
+			n = min(n, i+len(extraHeader)/2)
+		}
+		dst = appendStored(dst, lines[:n])
+		lines = lines[n:]
+	}
+	return dst
 }
 
 // newlineMember is a gzip member that holds a newline: appended to a body, it

@@ -13,6 +13,9 @@ import (
 // maxReasons bounds the text of an answer that names bad lines.
 const maxReasons = 64 << 10
 
+// tooManyBad ends the answer to a body that is made of bad lines.
+var tooManyBad = fmt.Sprintf("\nmore than %d lines cannot be parsed, so none of this body is kept", maxBad)
+
 // writeV1 is POST /write. The order of its checks is InfluxDB's.
 func (h *Handler) writeV1(w http.ResponseWriter, r *http.Request) {
 	p := h.params.of(1, r.URL.RawQuery)
@@ -55,6 +58,9 @@ func (h *Handler) writeV1(w http.ResponseWriter, r *http.Request) {
 	rep := q.scanner.Scan(q.raw, p.precision)
 	h.counters.badLines.Add(int64(len(rep.Bad)))
 	switch {
+	case rep.GivenUp:
+		fail(http.StatusBadRequest, reasons(q.raw, rep.Bad)+tooManyBad)
+		return
 	case rep.Lines == 0 && len(rep.Bad) > 0:
 		fail(http.StatusBadRequest, reasons(q.raw, rep.Bad))
 		return
@@ -62,7 +68,11 @@ func (h *Handler) writeV1(w http.ResponseWriter, r *http.Request) {
 		fail(http.StatusBadRequest, "invalid consistency level")
 		return
 	}
-	if err := h.keep(r, q, p, rep, compressed); err != nil {
+	switch err := h.keep(r, q, p, rep, compressed); {
+	case errors.Is(err, errTooLarge):
+		fail(http.StatusRequestEntityTooLarge, err.Error())
+		return
+	case err != nil:
 		h.refuse(w, 1, err)
 		return
 	}
@@ -139,7 +149,11 @@ func (h *Handler) writeV2(w http.ResponseWriter, r *http.Request) {
 		fail(http.StatusBadRequest, "invalid", reasons(q.raw, rep.Bad))
 		return
 	}
-	if err := h.keep(r, q, p, rep, compressed); err != nil {
+	switch err := h.keep(r, q, p, rep, compressed); {
+	case errors.Is(err, errTooLarge):
+		fail(http.StatusRequestEntityTooLarge, "request too large", "unable to read data: points batch is too large")
+		return
+	case err != nil:
 		h.refuse(w, 2, err)
 		return
 	}
@@ -155,7 +169,11 @@ func (h *Handler) keep(r *http.Request, q *request, p *writeParams, rep line.Rep
 	travelled, inflated := len(q.body), len(q.raw)
 	// A client that hangs up does not take its lines back: the memory of the
 	// batch is lent to the queue until Append returns.
-	if err := h.config.Queue.Append(context.Background(), q.batch(p, rep, compressed, now)); err != nil {
+	batch, err := q.batch(p, rep, compressed, now)
+	if err == nil {
+		err = h.config.Queue.Append(context.Background(), batch)
+	}
+	if err != nil {
 		return err
 	}
 	h.counters.requests.Add(1)
