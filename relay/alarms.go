@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"path/filepath"
 
 	"github.com/rpicluster/vitals/relay/deliver"
 )
@@ -35,6 +36,10 @@ func (r *relay) alarms() []string {
 	q := r.queue.Stats()
 	if q.DroppedLines > 0 {
 		alarms = append(alarms, fmt.Sprintf("%d lines were dropped because the queue was full", q.DroppedLines))
+	}
+	if q.DamagedFrames > 0 {
+		alarms = append(alarms, fmt.Sprintf("%s of the queue could not be read back, and what they held is not delivered: look at the disk, and into %s",
+			plural(q.DamagedFrames, "place"), filepath.Join(r.config.DataDirectory, "queue", "damaged")))
 	}
 	if low := int64(r.config.Queue.MinFreeBytes); q.FreeBytes >= 0 && q.FreeBytes < low {
 		alarms = append(alarms, fmt.Sprintf("writes are refused: the disk of %s has %d MB left, less than min_free_bytes (%d MB)", r.config.DataDirectory, q.FreeBytes>>20, low>>20))

@@ -155,7 +155,7 @@ func (r *relay) newDestination(c config.Destination) (*destination, error) {
 				if c.Database != "" {
 					name = c.Database
 				}
-				return d.provisioner.Create(ctx, name)
+				return d.provisioner.Complete(ctx, name)
 			}
 		}
 	}

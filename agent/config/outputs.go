@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/rpicluster/vitals/internal/influx"
 	"github.com/rpicluster/vitals/internal/nodefile"
 )
 
@@ -215,14 +216,15 @@ func (l *loader) http(s *nodefile.Section, t httpOptions, o *Output) {
 
 func (l *loader) checkURL(s *nodefile.Section, text string) {
 	u, err := url.Parse(text)
+	shown := influx.Redact(text)
 	switch {
 	case !strings.Contains(text, "://") && text != "":
-		l.fail(s.Errorf("urls", "%q is not a URL; write it as http://%s", text, text))
+		l.fail(s.Errorf("urls", "%q is not a URL; write it as http://%s", shown, shown))
 	case err != nil:
-		l.fail(s.Errorf("urls", "%q is not a URL", text))
+		l.fail(s.Errorf("urls", "%q is not a URL", shown))
 	case u.Scheme != "http" && u.Scheme != "https":
-		l.fail(s.Errorf("urls", "%q does not begin with http:// or https://, which is all that vitals-agent speaks", text))
+		l.fail(s.Errorf("urls", "%q does not begin with http:// or https://, which is all that vitals-agent speaks", shown))
 	case u.Host == "":
-		l.fail(s.Errorf("urls", "%q names no host", text))
+		l.fail(s.Errorf("urls", "%q names no host", shown))
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -98,17 +99,30 @@ func NewClient(config Config) (*Client, error) {
 func parseBase(raw string) (*url.URL, error) {
 	u, err := url.Parse(raw)
 	if err != nil {
-		return nil, fmt.Errorf("url: %w", err)
+		return nil, fmt.Errorf("url %q: it cannot be read as one", Redact(raw))
 	}
 	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		return nil, fmt.Errorf("url %q: write it as http://host:8086 or https://host:8086", u.Redacted())
+		return nil, fmt.Errorf("url %q: write it as http://host:8086 or https://host:8086", Redact(raw))
 	}
 	u.Path = strings.TrimSuffix(u.Path, "/")
 	return u, nil
 }
 
 // URL is the address that the next write is sent to first, without secrets.
-func (c *Client) URL() string { return c.bases[c.good.Load()].Redacted() }
+func (c *Client) URL() string { return Redact(c.bases[c.good.Load()].String()) }
+
+var secrets = regexp.MustCompile(`//[^/@]*@|\?.*$`)
+
+// Redact returns a URL, however broken, without what may be secret in it: its
+// credentials and its query.
+func Redact(url string) string {
+	return secrets.ReplaceAllStringFunc(url, func(secret string) string {
+		if strings.HasPrefix(secret, "//") {
+			return "//***@"
+		}
+		return "?***"
+	})
+}
 
 // Close closes idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }

@@ -748,6 +748,25 @@ func TestQuery(t *testing.T) {
 	}
 }
 
+func TestRedact(t *testing.T) {
+	for url, want := range map[string]string{
+		"http://u:pw@host:8086/a":       "http://***@host:8086/a",
+		"http://u:pw@host:99x/":         "http://***@host:99x/",
+		"u:pw@host":                     "u:pw@host", // nothing says that it is a URL at all
+		"https://host/write?token=pw&a": "https://host/write?***",
+		"http://host:8086":              "http://host:8086",
+	} {
+		if got := Redact(url); got != want {
+			t.Errorf("%s: %s, want %s", url, got, want)
+		}
+	}
+	for _, url := range []string{"http://u:pw@host:99x/", "ftp://u:pw@host/", "http://u:pw@/"} {
+		if _, err := NewClient(Config{URLs: []string{url}}); err == nil || strings.Contains(err.Error(), "pw") {
+			t.Errorf("%s: %v", url, err)
+		}
+	}
+}
+
 func TestNewClientRefuses(t *testing.T) {
 	for _, c := range []Config{{}, {URLs: []string{"localhost:8086"}}, {URLs: []string{"http://"}}, {URLs: []string{"http://a"}, Version: 9}} {
 		if _, err := NewClient(c); err == nil {

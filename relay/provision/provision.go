@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -105,17 +106,22 @@ func (p *Provisioner) report(ctx context.Context, err error) {
 	}
 }
 
-// carryOut carries out what clients have asked for, in their order.
+// carryOut carries out what clients have asked for, in their order. One that
+// fails keeps none of the others from being tried.
 func (p *Provisioner) carryOut(ctx context.Context, todo []influxql.Statement) error {
+	var first error
 	for _, s := range todo {
-		if err := p.one(ctx, s); err != nil {
-			return fmt.Errorf("%s: %w", s, err)
+		err := p.one(ctx, s)
+		if err != nil {
+			err = fmt.Errorf("%s: %w", s, err)
+		} else if err = p.config.Databases.done(p.config.Destination, s); err != nil {
+			err = fmt.Errorf("remember that %s is done: %w", s, err)
 		}
-		if err := p.config.Databases.done(p.config.Destination, s); err != nil {
-			return fmt.Errorf("remember that %s is done: %w", s, err)
+		if first == nil {
+			first = err
 		}
 	}
-	return nil
+	return first
 }
 
 func (p *Provisioner) one(ctx context.Context, s influxql.Statement) error {
@@ -127,7 +133,7 @@ func (p *Provisioner) one(ctx context.Context, s influxql.Statement) error {
 	}
 	_, err := p.config.Server.Query(ctx, s.String())
 	if err != nil && conflicts(err) {
-		p.config.Logger.Warn("what a client asked for is there already, but different; it stays as it is",
+		p.config.Logger.Warn("the destination will not do what a client asked for; what it has stays as it is",
 			"destination", p.config.Destination, "statement", s.String(), "error", err)
 		return nil
 	}
@@ -136,7 +142,7 @@ func (p *Provisioner) one(ctx context.Context, s influxql.Statement) error {
 
 // conflicts reports whether the server will never carry the statement out.
 func conflicts(err error) bool {
-	return strings.Contains(err.Error(), "already exists") || strings.Contains(err.Error(), "conflicts with an existing policy")
+	return strings.Contains(err.Error(), "already exists") || strings.HasSuffix(err.Error(), "invalid name") || strings.Contains(err.Error(), "conflicts with an existing policy")
 }
 
 // Create makes a database that a client asked for or wrote to: the relay's own
@@ -150,8 +156,21 @@ func (p *Provisioner) Create(ctx context.Context, database string) error {
 	return p.run(ctx, influxql.Statement{Kind: influxql.CreateDatabase, Database: database}.String())
 }
 
-// Ensure makes the relay's own database with the policy. What exists is left alone, except
-// that a policy of that name gets the duration, replication and default that
+// Complete makes what a write to database lacks: the database itself, and the
+// retention policies that clients have asked for in it and that wait for their
+// turn.
+func (p *Provisioner) Complete(ctx context.Context, database string) error {
+	if err := p.Create(ctx, database); err != nil {
+		return err
+	}
+	todo, _ := p.config.Databases.pending(p.config.Destination)
+	return p.carryOut(ctx, slices.DeleteFunc(todo, func(s influxql.Statement) bool {
+		return s.Kind != influxql.CreatePolicy || s.Database != database
+	}))
+}
+
+// Ensure makes the relay's own database with the policy. What exists is left
+// alone, except that a policy of that name gets the duration, replication and default that
 // are asked for. It may be called at any time, from anywhere.
 func (p *Provisioner) Ensure(ctx context.Context, database string) error {
 	exists, err := p.exists(ctx, database)

@@ -32,6 +32,7 @@ type server struct {
 	fails     int // so many times, before it works
 	databases map[string][]influxql.Policy
 	changes   []string
+	refuses   string // statements that hold this fail
 }
 
 func (s *server) Query(_ context.Context, text string) ([]influx.Series, error) {
@@ -62,6 +63,9 @@ func (s *server) Query(_ context.Context, text string) ([]influx.Series, error) 
 		return []influx.Series{list}, nil
 	}
 	s.changes = append(s.changes, text)
+	if s.refuses != "" && strings.Contains(text, s.refuses) {
+		return nil, errors.New("engine trouble")
+	}
 	if st.Kind == influxql.CreateDatabase {
 		if _, exists := s.databases[st.Database]; exists && st.Policy.Name == "" {
 			return nil, nil
@@ -283,6 +287,38 @@ func TestConflictsAreNotTriedForEver(t *testing.T) {
 	run(t, provisioner(t, s, d), func() bool { todo, _ := d.pending("near"); return len(todo) == 0 })
 	if got := s.databases["node_vitals"][0].Duration; got != year {
 		t.Errorf("the policy was changed to %s", got)
+	}
+}
+
+func TestOneStatementThatFailsKeepsNoOtherFromBeingTried(t *testing.T) {
+	d, s := open(t, t.TempDir()), newServer(nil)
+	s.refuses = "first"
+	for _, name := range []string{"first", "second"} {
+		if err := d.Create(influxql.Statement{Kind: influxql.CreateDatabase, Database: name}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run(t, provisioner(t, s, d), func() bool { todo, _ := d.pending("near"); return len(todo) == 1 && todo[0].Database == "first" })
+}
+
+// A write that needs a policy must not have to wait for the turn of the
+// statement that makes it.
+func TestCompleteMakesThePoliciesThatWait(t *testing.T) {
+	d, s := open(t, t.TempDir()), newServer(nil)
+	raw := influxql.Policy{Name: "raw", Duration: 24 * time.Hour, Replication: 1}
+	for _, database := range []string{"mine", "other"} {
+		if err := d.Create(influxql.Statement{Kind: influxql.CreatePolicy, Database: database, Policy: raw}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := provisioner(t, s, d).Complete(t.Context(), "mine"); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(map[string][]influxql.Policy{"mine": {lasting, raw}}, s.databases); diff != "" {
+		t.Error(diff)
+	}
+	if todo, _ := d.pending("near"); len(todo) != 1 || todo[0].Database != "other" {
+		t.Errorf("left to do: %v", todo)
 	}
 }
 
