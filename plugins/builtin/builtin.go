@@ -7,6 +7,7 @@ import (
 	"github.com/rpicluster/vitals/plugins/disk"
 	"github.com/rpicluster/vitals/plugins/diskio"
 	"github.com/rpicluster/vitals/plugins/exec"
+	"github.com/rpicluster/vitals/plugins/execd"
 	"github.com/rpicluster/vitals/plugins/kernel"
 	"github.com/rpicluster/vitals/plugins/linux_cpu"
 	"github.com/rpicluster/vitals/plugins/net"
@@ -32,5 +33,6 @@ func All() []plugins.Description {
 		diskio.Description(),
 		linux_cpu.Description(),
 		exec.Description(),
+		execd.Description(),
 	}
 }

@@ -29,7 +29,7 @@ func TestAll(t *testing.T) {
 			t.Errorf("%s does not describe itself", d.Name)
 		}
 	}
-	for _, name := range []string{"cpu", "ram", "mem", "swap", "temperature", "temp", "node"} {
+	for _, name := range []string{"cpu", "ram", "mem", "swap", "temperature", "temp", "node", "exec", "execd"} {
 		if owner[name] == "" {
 			t.Errorf("no collector is called %s", name)
 		}
