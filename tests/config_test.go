@@ -124,6 +124,7 @@ func TestExampleNodeFileIsSoundWhenUncommented(t *testing.T) {
 	m := newMachine(t)
 	m.file("password", "secret\n")
 	all = strings.ReplaceAll(all, "/etc/vitals/influxdb.password", "$DIR/password")
+	all = strings.ReplaceAll(all, "/etc/vitals/influxdb.token", "$DIR/password")
 	file := m.file("node.toml", all)
 	m.env = append(m.env, "INFLUX_PASSWORD=a", "INFLUX_TOKEN=b")
 	for _, want := range []string{"[[outputs.influxdb_v2]]", "[relay.queue]", "[[relay.destinations]]", "\n   replication = 3"} {
