@@ -130,6 +130,8 @@ func TestGather(t *testing.T) {
 	f("words, strings and the single command, in order",
 		`commands = [["echo", "a x=1"], "echo 'b  x=2'"]`+"\n"+`command = "echo c x=3"`, "a x=1\nb  x=2\nc x=3\n", "")
 	f("no newline at the end", shell(`printf "m s=\"a\nb\" 5"`), "m s=\"a\nb\" 5\n", "")
+	f("lines end as in Windows", shell(`printf "m x=1\r\nn s=\"a b\"\r\n"`), "m x=1\nn s=\"a b\"\n", "")
+	f("a line end of Windows within a string", shell(`printf "n s=\"a\r\nb\"\n"`), "n s=\"a\r\nb\"\n", "")
 	f("no output", shell("true"), "", "")
 	f("exit code", shell("echo m x=1; echo; echo one >&2; echo two >&2; exit 3"), "", "exit status 3: one")
 	f("exit code ignored", "ignore_error = true\n"+shell("echo m x=1; exit 3"), "m x=1\n", "")

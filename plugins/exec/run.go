@@ -1,6 +1,7 @@
 package exec
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -86,9 +87,19 @@ func (c *Collector) judge(argv []string, o *output, exit error) result {
 	case o.tooMuch:
 		return result{err: failure(argv, errTooMuch, "")}
 	case exit == nil || ignored:
-		return result{lines: o.stdout}
+		return result{lines: unixEnds(o.stdout)}
 	}
 	return result{err: failure(argv, exit, o.first)}
+}
+
+// unixEnds takes the carriage returns off lines that all end in one. Where only
+// some newlines follow one, those belong to the text of strings.
+func unixEnds(lines []byte) []byte {
+	crlf := []byte("\r\n")
+	if n := bytes.Count(lines, crlf); n == 0 || n != bytes.Count(lines, crlf[1:]) {
+		return lines
+	}
+	return bytes.ReplaceAll(lines, crlf, crlf[1:])
 }
 
 // failure names the command, what became of it and the first thing it said.
