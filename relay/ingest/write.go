@@ -55,6 +55,15 @@ func (h *Handler) writeV1(w http.ResponseWriter, r *http.Request) {
 		fail(http.StatusBadRequest, err.Error())
 		return
 	}
+	h.scanV1(w, r, q, p, compressed)
+}
+
+// scanV1 keeps the sound lines of a body that was read, and answers.
+func (h *Handler) scanV1(w http.ResponseWriter, r *http.Request, q *request, p *writeParams, compressed bool) {
+	fail := func(status int, text string) {
+		h.counters.badRequests.Add(1)
+		v1Error(w, status, text, p.pretty)
+	}
 	rep := q.scanner.Scan(q.raw, p.precision)
 	h.counters.badLines.Add(int64(len(rep.Bad)))
 	switch {
