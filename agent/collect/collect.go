@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"github.com/rpicluster/vitals/agent/config"
+	"github.com/rpicluster/vitals/agent/program"
 	"github.com/rpicluster/vitals/plugins/proto"
 )
 
@@ -90,7 +91,7 @@ func Start(ctx context.Context, c Config) (*Supervisor, error) {
 func (s *Supervisor) started(ctx context.Context) error {
 	wait := startPatience
 	if s.config.Once { // nothing is kept waiting by a program that is slow
-		wait = startTimeout + 2*describeTimeout + configureTimeout
+		wait = program.StartTimeout + 2*program.DescribeTimeout + configureTimeout
 	}
 	patience := time.NewTimer(wait)
 	defer patience.Stop()
@@ -140,7 +141,7 @@ func (s *Supervisor) home(in config.Input) *group {
 	}
 	g := s.group(name, argv, in, builtin && !in.Isolate)
 	if !builtin {
-		g.cmd.env = withPython(g.cmd.env)
+		g.cmd.Env = withPython(g.cmd.Env)
 	}
 	g.once = s.config.Once
 	s.groups[key] = g
@@ -148,10 +149,10 @@ func (s *Supervisor) home(in config.Input) *group {
 }
 
 func (s *Supervisor) group(name string, argv []string, in config.Input, shared bool) *group {
-	cmd := command{
-		argv: argv, env: environment(os.Environ(), in), sockets: s.config.Runtime,
-		timeout: cmp.Or(s.config.startTimeout, startTimeout), log: s.config.Logger.With("plugin", name),
-		runsPrograms: runsPrograms(in),
+	cmd := program.Command{
+		Argv: argv, Env: environment(os.Environ(), in), Sockets: s.config.Runtime,
+		Timeout: s.config.startTimeout, Log: s.config.Logger.With("plugin", name),
+		RunsPrograms: runsPrograms(in),
 	}
 	return newGroup(name, cmd, shared, s.config.Logger)
 }

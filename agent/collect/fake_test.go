@@ -18,6 +18,7 @@ import (
 	"github.com/hashicorp/go-plugin"
 	"google.golang.org/grpc"
 
+	"github.com/rpicluster/vitals/agent/program"
 	"github.com/rpicluster/vitals/plugins"
 	"github.com/rpicluster/vitals/plugins/proto"
 )
@@ -129,7 +130,7 @@ func (f *fake) Gather(_ context.Context, r *proto.GatherRequest) (*proto.GatherR
 	case does("bad"):
 		lines += "no fields\n,x=1 v=1\nsteady value=2i\nsteady value=\"open\n"
 	case does("big"):
-		lines = strings.Repeat("steady value=1i\n", maxReply/16+1)
+		lines = strings.Repeat("steady value=1i\n", program.MaxReply/16+1)
 	case does("error"):
 		return &proto.GatherReply{Lines: []byte(lines), Error: "half of it is missing"}, nil
 	case does("flood"):

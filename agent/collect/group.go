@@ -6,7 +6,10 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"github.com/rpicluster/vitals/agent/program"
 )
 
 // group keeps one plugin program running for the instances that share it.
@@ -16,17 +19,18 @@ import (
 //	  └────────────── at once, then later and later ◄────────┘
 type group struct {
 	name   string // of the program, for people
-	cmd    command
+	cmd    program.Command
 	shared bool // the built-in collectors' process: an instance that hangs leaves it
 	once   bool // a program that does not start is given up
 	log    *slog.Logger
-	first  chan struct{}  // closed when the first start has succeeded or failed
-	ending sync.WaitGroup // processes being cleared away
+	first  chan struct{}                   // closed when the first start has succeeded or failed
+	ending sync.WaitGroup                  // processes being cleared away
+	useful atomic.Pointer[program.Process] // the last one that has gathered something
 
 	mu        sync.Mutex
 	instances []*instance
-	current   *process      // nil while there is none to call
-	changed   chan struct{} // closed when current changes, and replaced
+	current   *program.Process // nil while there is none to call
+	changed   chan struct{}    // closed when current changes, and replaced
 	starts    int
 	lastErr   error // why there is none
 	over      bool  // there will be none
@@ -35,7 +39,7 @@ type group struct {
 // errNoProcess is the cause where a group has not said a better one yet.
 var errNoProcess = errors.New("the plugin is still starting")
 
-func newGroup(name string, cmd command, shared bool, log *slog.Logger) *group {
+func newGroup(name string, cmd program.Command, shared bool, log *slog.Logger) *group {
 	return &group{
 		name: name, cmd: cmd, shared: shared, log: log.With("plugin", name),
 		first: make(chan struct{}), changed: make(chan struct{}), lastErr: errNoProcess,
@@ -64,8 +68,8 @@ func (g *group) run(ctx context.Context) {
 			return
 		}
 		g.publish(nil, err)
-		delay := backoff.next(time.Since(began), p != nil && p.gathered.Load())
-		if g.shared && p.crashed() && backoff.failures >= maxCrashes {
+		delay := backoff.next(time.Since(began), p != nil && g.useful.Load() == p)
+		if g.shared && p != nil && p.Crashed() && backoff.failures >= maxCrashes {
 			firstDone()
 			g.scatter()
 			return
@@ -95,8 +99,8 @@ func (g *group) scatter() {
 
 // start runs the program and configures its instances, so that whoever is
 // waiting for it may gather at once.
-func (g *group) start(ctx context.Context) (*process, error) {
-	p, err := startProcess(ctx, g.cmd)
+func (g *group) start(ctx context.Context) (*program.Process, error) {
+	p, err := program.Start(ctx, g.cmd)
 	if err != nil {
 		return nil, err
 	}
@@ -109,26 +113,22 @@ func (g *group) start(ctx context.Context) (*process, error) {
 		wg.Go(func() { in.configure(ctx, p) })
 	}
 	wg.Wait()
-	g.log.Debug("plugin started", "pid", p.child.PID(), "took", time.Since(p.started).Round(time.Millisecond))
+	g.log.Debug("plugin started", "pid", p.PID(), "took", p.Age().Round(time.Millisecond))
 	return p, nil
 }
 
 // watch waits for the end of p, or ends it with ctx.
-func (g *group) watch(ctx context.Context, p *process) error {
+func (g *group) watch(ctx context.Context, p *program.Process) error {
 	select {
 	case <-ctx.Done():
 		g.publish(nil, ctx.Err())
-		p.end(endTimeout)
+		p.End(program.EndTimeout)
 		return nil
-	case <-p.child.exited:
-	}
-	err := p.child.err
-	if err == nil {
-		err = errors.New("it ended by itself")
+	case <-p.Exited():
 	}
 	// Out of the way: the next one need not wait for the clearing up.
-	g.ending.Go(func() { p.end(endTimeout) })
-	return err
+	g.ending.Go(func() { p.End(program.EndTimeout) })
+	return p.Err()
 }
 
 // giveUp says why there will be no process.
@@ -140,7 +140,7 @@ func (g *group) giveUp(why error) {
 }
 
 // publish makes p the process to call, or says why there is none.
-func (g *group) publish(p *process, why error) {
+func (g *group) publish(p *program.Process, why error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.current, g.lastErr = p, why
@@ -150,7 +150,7 @@ func (g *group) publish(p *process, why error) {
 
 // process returns the process to call, waiting for one until ctx ends. Not the
 // one given: that has just failed its caller.
-func (g *group) process(ctx context.Context, not *process) (*process, error) {
+func (g *group) process(ctx context.Context, not *program.Process) (*program.Process, error) {
 	for {
 		g.mu.Lock()
 		p, changed, err, over := g.current, g.changed, g.lastErr, g.over
@@ -178,7 +178,7 @@ func (g *group) pid() (pid, restarts int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.current != nil {
-		pid = g.current.child.PID()
+		pid = g.current.PID()
 	}
 	return pid, max(0, g.starts-1)
 }

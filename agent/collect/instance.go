@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/rpicluster/vitals/agent/config"
+	"github.com/rpicluster/vitals/agent/program"
 	"github.com/rpicluster/vitals/plugins/proto"
 )
 
@@ -37,7 +38,7 @@ type instance struct {
 
 	mu          sync.Mutex
 	group       *group
-	configured  *process // the process that knows this instance
+	configured  *program.Process // the process that knows this instance
 	description *proto.CollectorDescription
 	mistakes    []*proto.OptionError
 	prompted    bool          // gathered while it streams
@@ -48,7 +49,7 @@ type instance struct {
 
 // host returns the group that runs the collector, and the process that knows
 // this instance.
-func (in *instance) host() (*group, *process) {
+func (in *instance) host() (*group, *program.Process) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	return in.group, in.configured
@@ -62,8 +63,8 @@ func (in *instance) join(g *group) {
 }
 
 // configure makes the instance known to p.
-func (in *instance) configure(ctx context.Context, p *process) error {
-	d, err := p.collector(in.input.Name)
+func (in *instance) configure(ctx context.Context, p *program.Process) error {
+	d, err := p.Collector(in.input.Name)
 	if err != nil {
 		in.note(err)
 		return err
@@ -74,7 +75,7 @@ func (in *instance) configure(ctx context.Context, p *process) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, configureTimeout)
 	defer cancel()
-	reply, err := p.rpc.Configure(ctx, request)
+	reply, err := p.Configure(ctx, request)
 	if err != nil {
 		err = fmt.Errorf("configure: %w", plain(err))
 	} else if len(reply.Errors) > 0 {
@@ -220,7 +221,7 @@ func (in *instance) limit(every time.Duration) time.Duration {
 func (in *instance) ask(ctx context.Context, limit time.Duration, nano int64) (*proto.GatherReply, error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	var failed *process
+	var failed *program.Process
 	for {
 		g, known := in.host()
 		p, err := g.process(ctx, failed)
@@ -232,9 +233,9 @@ func (in *instance) ask(ctx context.Context, limit time.Duration, nano int64) (*
 				return nil, err
 			}
 		}
-		reply, err := p.rpc.Gather(ctx, &proto.GatherRequest{InstanceId: in.request.InstanceId, TickUnixNano: nano})
+		reply, err := p.Gather(ctx, &proto.GatherRequest{InstanceId: in.request.InstanceId, TickUnixNano: nano})
 		if err == nil {
-			p.gathered.Store(true)
+			g.useful.Store(p)
 			in.inTime()
 			return reply, nil
 		}
@@ -263,12 +264,12 @@ func (in *instance) forget() {
 
 // failed words the failure of a call, and acts on the last of several
 // overruns in a row.
-func (in *instance) failed(p *process, err error, limit time.Duration) error {
+func (in *instance) failed(p *program.Process, err error, limit time.Duration) error {
 	switch status.Code(err) {
 	case codes.DeadlineExceeded:
 		err = fmt.Errorf("no answer within %v", limit)
 	case codes.ResourceExhausted:
-		return fmt.Errorf("it answered more than %d MiB at once, which is refused", maxReply>>20)
+		return fmt.Errorf("it answered more than %d MiB at once, which is refused", program.MaxReply>>20)
 	case codes.Unavailable:
 		err = fmt.Errorf("the plugin cannot be reached: %w", plain(err))
 	default:
@@ -290,30 +291,30 @@ func (in *instance) failed(p *process, err error, limit time.Duration) error {
 // unhang gets an instance going again. In a shared process it moves out if
 // only it hangs; a process that hangs as a whole, or serves nothing else, is
 // killed, and its group starts another.
-func (in *instance) unhang(p *process) {
+func (in *instance) unhang(p *program.Process) {
 	g, _ := in.host()
-	if g.shared && p.lives() {
+	if g.shared && lives(p) {
 		in.log.Warn("the collector does not answer; it gets a process of its own", "overruns", maxOverruns)
 		in.isolate(in)
 		return
 	}
-	in.log.Warn("the plugin does not answer; its process is killed", "overruns", maxOverruns, "pid", p.child.PID())
-	p.kill()
+	in.log.Warn("the plugin does not answer; its process is killed", "overruns", maxOverruns, "pid", p.PID())
+	p.Kill()
 }
 
 // lives reports whether the process still answers anything.
-func (p *process) lives() bool {
+func lives(p *program.Process) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), probeTimeout)
 	defer cancel()
-	_, err := p.rpc.Describe(ctx, &proto.DescribeRequest{})
+	_, err := p.Describe(ctx, &proto.DescribeRequest{})
 	return err == nil
 }
 
 // release lets p forget the instance.
-func (in *instance) release(p *process) {
+func (in *instance) release(p *program.Process) {
 	ctx, cancel := context.WithTimeout(context.Background(), probeTimeout)
 	defer cancel()
-	_, _ = p.rpc.Release(ctx, &proto.ReleaseRequest{InstanceId: in.request.InstanceId})
+	_, _ = p.Release(ctx, &proto.ReleaseRequest{InstanceId: in.request.InstanceId})
 }
 
 // plain takes gRPC's wrapping off an error.

@@ -66,7 +66,7 @@ func (in *instance) receive(ctx context.Context) (received bool, err error) {
 			return false, err
 		}
 	}
-	stream, err := p.rpc.Stream(ctx, &proto.StreamRequest{
+	stream, err := p.Stream(ctx, &proto.StreamRequest{
 		InstanceId: in.request.InstanceId, PrecisionNs: int64(in.input.Precision),
 	})
 	if err != nil {
@@ -82,7 +82,7 @@ func (in *instance) receive(ctx context.Context) (received bool, err error) {
 			return received, fmt.Errorf("stream: %w", plain(err))
 		}
 		received = true
-		p.gathered.Store(true)
+		g.useful.Store(p)
 		now := time.Now()
 		n, bad := in.lines.pass(context.WithoutCancel(ctx), reply.Lines, stamp(now, in.input.Precision, time.Nanosecond))
 		if reply.Error != "" {

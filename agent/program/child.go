@@ -1,4 +1,4 @@
-package collect
+package program
 
 import (
 	"context"
@@ -52,8 +52,8 @@ type child struct {
 var _ runner.Runner = (*child)(nil)
 
 // newChild prepares a process. The command's environment is all that it gets.
-func newChild(from command) (*child, error) {
-	c := &child{cmd: exec.Command(from.argv[0], from.argv[1:]...), exited: make(chan struct{})}
+func newChild(from Command) (*child, error) {
+	c := &child{cmd: exec.Command(from.Argv[0], from.Argv[1:]...), exited: make(chan struct{})}
 	var pipes [3][2]*os.File
 	for i := range pipes {
 		r, w, err := os.Pipe()
@@ -70,9 +70,9 @@ func newChild(from command) (*child, error) {
 	c.theirs = []*os.File{pipes[0][1], pipes[1][1], pipes[2][0]}
 	c.cmd.Stdout, c.cmd.Stderr = pipes[0][1], pipes[1][1]
 	c.cmd.ExtraFiles = []*os.File{pipes[2][0]} // becomes lifelineFD
-	c.cmd.Env = append(slices.Clone(from.env), plugins.LifelineEnv+"="+strconv.Itoa(lifelineFD))
+	c.cmd.Env = append(slices.Clone(from.Env), plugins.LifelineEnv+"="+strconv.Itoa(lifelineFD))
 	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	if !from.runsPrograms {
+	if !from.RunsPrograms {
 		c.cmd.Dir = "/"
 		c.cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
 	}

@@ -1,0 +1,234 @@
+// Package program runs one plugin program: it starts the process behind
+// hashicorp/go-plugin, asks what it collects, and ends it, all within bounds
+// that hold whatever the program does.
+//
+//	Start ── Command ──► child (session, pipes, lifeline) ── handshake ──► Process
+//	                                 │ standard error                        │ gRPC calls
+//	                                 └─► bounded log                         └─► lines
+package program
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os/exec"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/go-plugin"
+	"github.com/hashicorp/go-plugin/runner"
+	"google.golang.org/grpc"
+
+	"github.com/rpicluster/vitals/plugins"
+	"github.com/rpicluster/vitals/plugins/proto"
+)
+
+const (
+	// StartTimeout is how long a program may take to its handshake.
+	StartTimeout = 10 * time.Second
+	// DescribeTimeout is how long it may then take to say what it collects.
+	DescribeTimeout = 5 * time.Second
+	// MaxReply bounds one answer in bytes. 4 MiB are some 30,000 lines.
+	MaxReply = 4 << 20
+	// EndTimeout is how long a process may take to end when asked to.
+	EndTimeout = 2500 * time.Millisecond
+)
+
+// Command is how to run a plugin program.
+type Command struct {
+	Argv    []string
+	Env     []string      // all that it gets
+	Sockets string        // directory below which go-plugin makes its socket's
+	Timeout time.Duration // for the handshake; 0: StartTimeout
+	Log     *slog.Logger
+	// RunsPrograms is set for the process of the collectors that run the
+	// owner's programs. It works where the agent does, as its programs expect,
+	// and is not killed with the agent but ends by its lifeline, so that it can
+	// end what those have started.
+	RunsPrograms bool
+}
+
+// Process is one run of a plugin program, from its handshake to its end. It is
+// never started again.
+type Process struct {
+	proto.CollectorClient // for calls; each needs a deadline of its caller's
+
+	child   *child
+	client  *plugin.Client
+	serves  []*proto.CollectorDescription
+	log     *pluginLog
+	started time.Time
+}
+
+// Start runs the program and asks what it collects. It returns within
+// its timeouts even if the program hangs: go-plugin's own calls have no
+// deadline, so they run aside and end when the process is killed.
+func Start(ctx context.Context, cmd Command) (*Process, error) {
+	cmd.Timeout = cmp.Or(cmd.Timeout, StartTimeout)
+	ctx, cancel := context.WithTimeout(ctx, cmd.Timeout+DescribeTimeout)
+	defer cancel()
+	child, err := newChild(cmd)
+	if err != nil {
+		return nil, err
+	}
+	logger := newBridge(cmd.Log)
+	p := &Process{child: child, started: time.Now(), log: logger.source}
+	p.client = plugin.NewClient(&plugin.ClientConfig{
+		HandshakeConfig:     plugins.Handshake(),
+		Plugins:             plugins.PluginSet(),
+		AllowedProtocols:    []plugin.Protocol{plugin.ProtocolGRPC},
+		SkipHostEnv:         true,
+		StartTimeout:        cmd.Timeout,
+		Logger:              logger,
+		SyncStdout:          logger,
+		SyncStderr:          logger,
+		PluginLogBufferSize: logBuffer,
+		UnixSocketConfig:    &plugin.UnixSocketConfig{TempDir: cmd.Sockets},
+		GRPCDialOptions: []grpc.DialOption{
+			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(MaxReply)),
+			grpc.WithReadBufferSize(4 << 10), grpc.WithWriteBufferSize(4 << 10),
+		},
+		RunnerFunc: func(_ hclog.Logger, given *exec.Cmd, _ string) (runner.Runner, error) {
+			child.cmd.Env = append(child.cmd.Env, given.Env...)
+			return child, nil
+		},
+	})
+	if err = p.connect(ctx); err == nil {
+		err = p.describe(ctx)
+	}
+	if err != nil {
+		p.Kill()
+		p.End(0)
+		return nil, p.startError(cmd, err)
+	}
+	return p, nil
+}
+
+// connect does go-plugin's handshake and dials.
+func (p *Process) connect(ctx context.Context) error {
+	done := make(chan error, 1)
+	go func() {
+		client, err := p.client.Client()
+		if err == nil {
+			var raw any
+			if raw, err = client.Dispense(plugins.DispenseName); err == nil {
+				p.CollectorClient = raw.(proto.CollectorClient)
+			}
+		}
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("no handshake: %w", context.Cause(ctx))
+	}
+}
+
+func (p *Process) describe(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, DescribeTimeout)
+	defer cancel()
+	reply, err := p.Describe(ctx, &proto.DescribeRequest{})
+	if err != nil {
+		return fmt.Errorf("ask what it collects: %w", err)
+	}
+	if p.serves = reply.Collectors; len(p.serves) == 0 {
+		return errors.New("it collects nothing")
+	}
+	return nil
+}
+
+// startError words why a program did not start: first what it said itself,
+// which tells most, and then how go-plugin saw it, in one line.
+func (p *Process) startError(cmd Command, err error) error {
+	text, _, _ := strings.Cut(err.Error(), "\n")
+	if printed, ok := strings.CutPrefix(text, "Unrecognized remote plugin message: "); ok {
+		if text = "it ended without the go-plugin handshake"; printed != "" {
+			text = fmt.Sprintf("it printed %q where the go-plugin handshake belongs", printed)
+		}
+	}
+	if last := p.log.lastLine(); last != "" {
+		return fmt.Errorf("start %s: it last said: %s (%s)", cmd.Argv[0], strings.TrimSpace(last), text)
+	}
+	return fmt.Errorf("start %s: %s", cmd.Argv[0], text)
+}
+
+// Collector finds the description for [[inputs.name]]. A program with a single
+// collector may call it as it likes.
+func (p *Process) Collector(name string) (*proto.CollectorDescription, error) {
+	var known []string
+	for _, d := range p.serves {
+		if d.Name == name {
+			return d, nil
+		}
+		for _, alias := range d.Aliases {
+			if alias == name {
+				return d, nil
+			}
+		}
+		known = append(known, d.Name)
+	}
+	if len(p.serves) == 1 {
+		return p.serves[0], nil
+	}
+	return nil, fmt.Errorf("the program has no collector %q; it has %q", name, known)
+}
+
+// Serves is what the program can collect.
+func (p *Process) Serves() []*proto.CollectorDescription { return p.serves }
+
+// PID is the number of the process.
+func (p *Process) PID() int { return p.child.PID() }
+
+// Age is how long ago the process was started.
+func (p *Process) Age() time.Duration { return time.Since(p.started) }
+
+// Exited is closed when the process is gone.
+func (p *Process) Exited() <-chan struct{} { return p.child.exited }
+
+// Err is how the process has ended, once it has.
+func (p *Process) Err() error {
+	if p.child.err == nil {
+		return errors.New("it ended by itself")
+	}
+	return p.child.err
+}
+
+// Crashed reports whether the process has ended by its own fault, and not
+// because somebody, such as a kernel without memory, has killed it.
+func (p *Process) Crashed() bool {
+	var exit *exec.ExitError
+	if !errors.As(p.child.err, &exit) {
+		return false
+	}
+	status, ok := exit.Sys().(syscall.WaitStatus)
+	return ok && (!status.Signaled() || status.Signal() != syscall.SIGKILL)
+}
+
+// Kill ends the process at once. It never blocks.
+func (p *Process) Kill() { _ = p.child.Kill(context.Background()) }
+
+// End asks the process to end, kills it after patience, and frees what belongs
+// to it. It returns when the process is gone, or later than patience only by
+// what the kernel needs: one that cannot die is left to it.
+func (p *Process) End(patience time.Duration) {
+	freed := make(chan struct{})
+	go func() {
+		defer close(freed)
+		p.client.Kill()
+	}()
+	select {
+	case <-freed:
+		return
+	case <-time.After(patience):
+	}
+	p.Kill()
+	select {
+	case <-freed:
+	case <-time.After(time.Second):
+	}
+}
