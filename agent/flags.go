@@ -4,7 +4,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 
 	"github.com/rpicluster/vitals/internal/nodefile"
@@ -17,11 +16,10 @@ Usage:
   vitals-agent [--config FILE]                  run
   vitals-agent --test [--input-filter cpu:ram]  gather once, print the lines, send nothing
   vitals-agent --once                           gather once, send, end
-  vitals-agent config check [--config FILE]     say what is wrong with the node file; starts
-                                                drop-in collectors to check their options
-  vitals-agent status [--json]                  how the running agent is doing
-  vitals-agent version
+  vitals-agent COMMAND [--help]                 one of the commands below
+`
 
+const helpEnd = `
 What to run:
   --config FILE          the node file; without it $VITALS_CONFIG, else /etc/vitals/node.toml
   --input-filter  A:B    only the inputs of these names
@@ -29,8 +27,8 @@ What to run:
 
 How:
   --test                 exit code 1 if a collector fails
-  --once                 exit code 1 if a collector fails or lines could not be sent; those are lost,
-                         for the buffer on disk belongs to the agent that runs
+  --once                 exit code 1 if a collector fails or lines could not be sent; those are
+                         lost, for the buffer on disk belongs to the agent that runs
   --debug                log more
   --quiet                log errors only
   --version, --help      a flag may be written with one dash, as Telegraf's
@@ -46,22 +44,23 @@ Signals:
 
 // flags are the command line.
 type flags struct {
-	command       string // empty: run; "status", "version", "config check", "help"
-	config        string
-	inputFilter   []string
-	outputFilter  []string
-	test, once    bool
-	debug, quiet  bool
-	json, version bool
-}
+	command string   // its name
+	args    []string // what follows it
+	help    bool     // show what can be typed, of args if there are any
 
-// commands are the words that may stand beside the flags.
-var commands = []string{"status", "version", "config check", "help", "run"}
+	config       string
+	inputFilter  []string
+	outputFilter []string
+	test, once   bool
+	debug, quiet bool
+	json         bool
+}
 
 // parseFlags reads flags and words in any order.
 func parseFlags(args []string) (*flags, error) {
 	var f flags
 	var inputs, outputs string
+	var showVersion bool
 	set := flag.NewFlagSet("vitals-agent", flag.ContinueOnError)
 	set.SetOutput(io.Discard)
 	set.StringVar(&f.config, "config", "", "")
@@ -72,7 +71,9 @@ func parseFlags(args []string) (*flags, error) {
 	set.BoolVar(&f.debug, "debug", false, "")
 	set.BoolVar(&f.quiet, "quiet", false, "")
 	set.BoolVar(&f.json, "json", false, "")
-	set.BoolVar(&f.version, "version", false, "")
+	set.BoolVar(&showVersion, "version", false, "")
+	set.BoolVar(&f.help, "help", false, "")
+	set.BoolVar(&f.help, "h", false, "")
 	var words []string
 	for len(args) > 0 {
 		if err := set.Parse(args); err != nil {
@@ -83,26 +84,34 @@ func parseFlags(args []string) (*flags, error) {
 		}
 	}
 	f.inputFilter, f.outputFilter = filter(inputs), filter(outputs)
-	f.command = strings.Join(words, " ")
-	return &f, f.settle()
+	if showVersion {
+		words = []string{"version"}
+	}
+	var given []string
+	set.Visit(func(g *flag.Flag) { given = append(given, g.Name) })
+	return &f, f.settle(words, given)
 }
 
-// settle checks what was asked for together.
-func (f *flags) settle() error {
-	switch {
-	case f.command != "" && !slices.Contains(commands, f.command):
-		if near := nodefile.Nearest(f.command, commands); near != "" {
-			return fmt.Errorf("there is no command %q; did you mean %q? See vitals-agent --help", f.command, near)
-		}
-		return fmt.Errorf("there is no command %q; see vitals-agent --help", f.command)
-	case f.test && f.once:
-		return fmt.Errorf("--test and --once exclude each other: one sends nothing, the other does")
-	case f.version:
-		f.command = "version"
-	case f.command == "run":
-		f.command = ""
+// settle finds out what was asked for, and whether it can be.
+func (f *flags) settle(words, given []string) error {
+	if len(words) > 0 && words[0] == "help" {
+		f.help, words = true, words[1:]
 	}
-	return nil
+	if len(words) == 1 {
+		if _, ok := group(words[0]); ok {
+			f.help = true
+		}
+	}
+	if f.help {
+		f.args = words
+		return nil
+	}
+	c, args, err := find(words)
+	if err != nil {
+		return err
+	}
+	f.command, f.args = c.name, args
+	return c.check(args, given)
 }
 
 // filter splits Telegraf's a:b:c.

@@ -8,11 +8,11 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/rpicluster/vitals/plugins"
@@ -44,32 +44,19 @@ var errQuiet = errors.New("")
 // run does what args ask for and returns when it is done or ctx ends.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	f, err := parseFlags(args)
-	switch {
-	case errors.Is(err, flag.ErrHelp), err == nil && f.command == "help":
-		_, err := io.WriteString(stdout, help)
-		return err
-	case err != nil:
-		return err
-	}
-	switch f.command {
-	case "version":
-		_, err := fmt.Fprintf(stdout, "vitals-agent %s\n", version)
-		return err
-	case "status":
-		return showStatus(ctx, stdout, f.json)
-	case "config check":
-		return checkConfig(ctx, f, stdout, stderr)
-	}
-	a, err := newAgent(f, stdout, stderr)
 	if err != nil {
 		return err
 	}
-	defer a.close()
-	switch {
-	case f.test:
-		return a.testGather(ctx)
-	case f.once:
-		return a.once(ctx)
+	if f.help {
+		text, err := helpFor(f.args)
+		if err == nil {
+			_, err = io.WriteString(stdout, text)
+		}
+		return err
 	}
-	return a.serve(ctx)
+	c, _, err := find(strings.Fields(f.command))
+	if err != nil {
+		return err
+	}
+	return c.run(ctx, f, stdout, stderr)
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -15,6 +16,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -74,16 +76,19 @@ func TestFlags(t *testing.T) {
 			t.Errorf("%s: %s", args, diff)
 		}
 	}
-	f("", flags{})
-	f("--config x --test", flags{config: "x", test: true})
-	f("-config=x -once -debug", flags{config: "x", once: true, debug: true})
-	f("--input-filter cpu:ram --output-filter file", flags{inputFilter: []string{"cpu", "ram"}, outputFilter: []string{"file"}})
+	f("", flags{command: "run"})
+	f("--config x --test", flags{command: "run", config: "x", test: true})
+	f("-config=x -once -debug", flags{command: "run", config: "x", once: true, debug: true})
+	f("--input-filter cpu:ram --output-filter file", flags{command: "run", inputFilter: []string{"cpu", "ram"}, outputFilter: []string{"file"}})
 	f("status --json", flags{command: "status", json: true})
 	f("--json status", flags{command: "status", json: true})
 	f("config check --config x", flags{command: "config check", config: "x"})
 	f("--config x config check --quiet", flags{command: "config check", config: "x", quiet: true})
-	f("--version", flags{command: "version", version: true})
-	f("run --debug", flags{debug: true})
+	f("--version", flags{command: "version"})
+	f("run --debug", flags{command: "run", debug: true})
+	f("status --help", flags{help: true, args: []string{"status"}})
+	f("help config check", flags{help: true, args: []string{"config", "check"}})
+	f("config", flags{help: true, args: []string{"config"}})
 }
 
 func TestWrongFlags(t *testing.T) {
@@ -100,20 +105,68 @@ func TestWrongFlags(t *testing.T) {
 	f("--config-directory /etc", "--config-directory: this version reads one node file")
 	f("-watch-config notify", "restart it after a change")
 	f("statu", `did you mean "status"?`)
-	f("status now", `there is no command "status now"`)
+	f("statu now", `there is no command "statu"; did you mean "status"?`)
+	f("config chek", `there is no command "config chek"; did you mean "config check"?`)
+	f("help statu", `did you mean "status"?`)
+	f("status now", `status takes nothing after it, such as "now"`)
+	f("status --once", "--once is not for status; see vitals-agent status --help")
+	f("--json", "--json is not for run")
 	f("--test --once", "exclude each other")
 }
 
+// A command is checked by what its line in the table says.
+func TestArgumentsOfACommand(t *testing.T) {
+	f := func(args string, given string, want string) {
+		t.Helper()
+		err := command{name: "c", args: args}.check(strings.Fields(given), nil)
+		if text := fmt.Sprint(err); text != want {
+			t.Errorf("%q for %q: %s", given, args, text)
+		}
+	}
+	f("FILE", "a", "<nil>")
+	f("FILE", "", "c: FILE is missing; see vitals-agent c --help")
+	f("FILE", "a b", `c takes FILE and nothing after it, such as "b"`)
+	f("FILE…", "a b c", "<nil>")
+	f("FILE…", "", "c: FILE… is missing; see vitals-agent c --help")
+}
+
 func TestHelpAndVersion(t *testing.T) {
-	for _, args := range []string{"--help", "-h", "help", "status --help"} {
+	f := func(args, want string) {
+		t.Helper()
 		out, _, err := call(t, strings.Fields(args)...)
-		if err != nil || out != help {
+		if err != nil || !strings.HasPrefix(out, want) {
 			t.Errorf("%s: %v\n%s", args, err, out)
 		}
 	}
-	for _, args := range []string{"version", "--version"} {
-		if out, _, err := call(t, args); err != nil || out != "vitals-agent dev\n" {
-			t.Errorf("%s: %v %s", args, err, out)
+	for _, args := range []string{"--help", "-h", "help", "run --help", "--config x --help"} {
+		f(args, "vitals-agent reads the vital signs")
+	}
+	f("status --help", "vitals-agent status: how the running agent is doing\n\nUsage:\n  vitals-agent status [--json]\n\nAsks")
+	f("--json --help status", "vitals-agent status: ")
+	f("help config check", "vitals-agent config check: ")
+	f("config", "vitals-agent config has these commands:\n  config check  ")
+	f("version", "vitals-agent dev\n")
+	f("--version", "vitals-agent dev\n")
+}
+
+// What a terminal shows is 100 letters wide, and names every command.
+func TestHelpNamesEveryCommand(t *testing.T) {
+	whole, err := helpFor(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range commands() {
+		if !strings.Contains(whole, "\n  "+c.usage()) || c.short == "" || c.run == nil {
+			t.Errorf("%s is not in the help, or does nothing", c.name)
+		}
+		own, err := helpFor(strings.Fields(c.name))
+		if err != nil {
+			t.Error(err)
+		}
+		for line := range strings.Lines(whole + own) {
+			if n := utf8.RuneCountInString(line); n > 101 {
+				t.Errorf("%d letters: %s", n, line)
+			}
 		}
 	}
 }

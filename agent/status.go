@@ -85,12 +85,12 @@ func (a *agent) answer(ln net.Listener) (stop func()) {
 
 // showStatus prints how the running agent is doing, and fails if something is
 // failing.
-func showStatus(ctx context.Context, w io.Writer, asJSON bool) error {
+func showStatus(ctx context.Context, f *flags, w, _ io.Writer) error {
 	var s status
 	if err := control.Get(ctx, "agent", "/status", &s); err != nil {
 		return err
 	}
-	if asJSON {
+	if f.json {
 		enc := json.NewEncoder(w)
 		enc.SetIndent("", "  ")
 		if err := enc.Encode(s); err != nil {

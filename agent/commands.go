@@ -1,0 +1,185 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/rpicluster/vitals/internal/nodefile"
+)
+
+// command is one thing that the program can be asked for. A new one is a line
+// in commands and the function that it names.
+type command struct {
+	name string // as it is typed; two words make it one of a group
+	// args is what follows the name, as its help shows it: a word for each, and
+	// "…" at the end of the last if more like it may follow.
+	args  string
+	flags string // the flags of its own, beside those of every command
+	short string // one line for the list of commands
+	more  string // further lines for its own help
+	run   func(ctx context.Context, f *flags, stdout, stderr io.Writer) error
+}
+
+// commands are all of them, in the order in which the help lists them.
+func commands() []command {
+	return []command{
+		{name: runCommand, flags: "test once input-filter output-filter", short: "gather and send until told to stop; may be left out", run: runAgent},
+		{name: "config check", flags: "input-filter output-filter", short: "say what is wrong with the node file", more: configCheckHelp, run: checkConfig},
+		{name: "status", flags: "json", short: "how the running agent is doing", more: statusHelp, run: showStatus},
+		{name: "version", short: "which version this is", run: showVersion},
+	}
+}
+
+// runCommand is what the program does when it is asked for nothing else.
+const runCommand = "run"
+
+// find returns the command that words begin with, and what follows it.
+func find(words []string) (c command, args []string, err error) {
+	if len(words) == 0 {
+		words = []string{runCommand}
+	}
+	names := make([]string, 0, len(commands()))
+	for _, c := range commands() {
+		name := strings.Fields(c.name)
+		if len(words) >= len(name) && slices.Equal(words[:len(name)], name) {
+			return c, words[len(name):], nil
+		}
+		names = append(names, c.name)
+	}
+	typed := strings.Join(words[:min(len(words), 2)], " ")
+	if _, known := group(words[0]); !known {
+		typed = words[0]
+	}
+	if near := nodefile.Nearest(typed, names); near != "" {
+		return c, nil, fmt.Errorf("there is no command %q; did you mean %q? See vitals-agent --help", typed, near)
+	}
+	return c, nil, fmt.Errorf("there is no command %q; see vitals-agent --help", typed)
+}
+
+// group returns the commands whose first word is name, and there are more.
+func group(name string) (members []command, ok bool) {
+	for _, c := range commands() {
+		if strings.HasPrefix(c.name, name+" ") {
+			members = append(members, c)
+		}
+	}
+	return members, len(members) > 0
+}
+
+// usage is how the command is typed.
+func (c command) usage() string {
+	parts := []string{c.name}
+	if c.args != "" {
+		parts = append(parts, c.args)
+	}
+	for name := range strings.FieldsSeq(c.flags) {
+		if form := flagForms[name]; form != "" && c.name != runCommand {
+			parts = append(parts, "["+form+"]")
+		}
+	}
+	return strings.Join(parts, " ")
+}
+
+// flagForms are how the flags are shown that belong to some commands only.
+var flagForms = map[string]string{
+	"json": "--json",
+}
+
+// check refuses arguments and flags that the command does not take.
+func (c command) check(args, given []string) error {
+	wanted := len(strings.Fields(c.args))
+	switch many := strings.HasSuffix(c.args, "…"); {
+	case len(args) < wanted:
+		return fmt.Errorf("%s: %s is missing; see vitals-agent %s --help", c.name, strings.Fields(c.args)[len(args)], c.name)
+	case wanted == 0 && len(args) > 0:
+		return fmt.Errorf("%s takes nothing after it, such as %q; see vitals-agent %s --help", c.name, args[0], c.name)
+	case len(args) > wanted && !many:
+		return fmt.Errorf("%s takes %s and nothing after it, such as %q", c.name, c.args, args[wanted])
+	}
+	own := append(strings.Fields(c.flags), "config", "debug", "quiet", "version")
+	for _, name := range given {
+		if !slices.Contains(own, name) {
+			return fmt.Errorf("--%s is not for %s; see vitals-agent %s --help", name, c.name, c.name)
+		}
+	}
+	return nil
+}
+
+// helpFor is the help for what words name: a command, a group of them, or the
+// program.
+func helpFor(words []string) (string, error) {
+	if len(words) == 0 {
+		return help + "\nCommands:\n" + list(commands()) + helpEnd, nil
+	}
+	if members, ok := group(words[0]); ok && len(words) == 1 {
+		return "vitals-agent " + words[0] + " has these commands:\n" + list(members) +
+			"\nEach says more with --help.\n", nil
+	}
+	c, _, err := find(words)
+	if err != nil {
+		return "", err
+	}
+	if c.name == runCommand {
+		return helpFor(nil)
+	}
+	text := fmt.Sprintf("vitals-agent %s: %s\n\nUsage:\n  vitals-agent %s\n", c.name, c.short, c.usage())
+	if c.more != "" {
+		text += "\n" + c.more
+	}
+	return text, nil
+}
+
+// list shows commands below each other, with what they are for.
+func list(all []command) string {
+	var b strings.Builder
+	for _, c := range all {
+		if usage := c.usage(); len(usage) < helpColumn {
+			fmt.Fprintf(&b, "  %-*s%s\n", helpColumn, usage, c.short)
+		} else {
+			fmt.Fprintf(&b, "  %s\n  %-*s%s\n", usage, helpColumn, "", c.short)
+		}
+	}
+	return b.String()
+}
+
+// helpColumn is where in the list it says what a command is for.
+const helpColumn = 30
+
+// runAgent does what the program is for: gather and send.
+func runAgent(ctx context.Context, f *flags, stdout, stderr io.Writer) error {
+	if f.test && f.once {
+		return errors.New("--test and --once exclude each other: one sends nothing, the other does")
+	}
+	a, err := newAgent(f, stdout, stderr)
+	if err != nil {
+		return err
+	}
+	defer a.close()
+	switch {
+	case f.test:
+		return a.testGather(ctx)
+	case f.once:
+		return a.once(ctx)
+	}
+	return a.serve(ctx)
+}
+
+func showVersion(_ context.Context, _ *flags, stdout, _ io.Writer) error {
+	_, err := fmt.Fprintf(stdout, "vitals-agent %s\n", version)
+	return err
+}
+
+const configCheckHelp = `Reads the node file and says everything that is wrong with it, each with its line.
+Drop-in collectors are started to check their options; nothing is gathered or sent.
+Exit code 1 if anything is wrong.
+`
+
+const statusHelp = `Asks the running agent for each input: state, last reading, lines, errors, process;
+and for each output: what was written and what waits. Exit code 1 if one is failing.
+
+  --json    the same and more, for programs
+`
