@@ -18,6 +18,10 @@ import (
 
 // TestMain lets the test binary be a plugin: it re-executes itself as one.
 func TestMain(m *testing.M) {
+	if os.Getenv("PLUGINS_TEST_FLAW") != "" {
+		Serve(Description{Name: "clock", New: func() Collector { return &clock{} }})
+		return
+	}
 	if os.Getenv("PLUGINS_TEST_SERVE") != "" {
 		Serve(probeDescription(), eventsDescription())
 		return

@@ -136,10 +136,8 @@ func (p *Process) describe(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("ask what it collects: %w", err)
 	}
-	if p.serves = reply.Collectors; len(p.serves) == 0 {
-		return errors.New("it collects nothing")
-	}
-	return nil
+	p.serves = reply.Collectors
+	return errors.Join(plugins.Flaws(reply)...)
 }
 
 // startError words why a program did not start: first what it said itself,

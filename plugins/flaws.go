@@ -1,0 +1,79 @@
+package plugins
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+
+	"github.com/rpicluster/vitals/plugins/proto"
+)
+
+// HostKeys are the options of every [[inputs.*]] table that the host acts on
+// itself, Telegraf's filters included. No collector is ever given one, so none
+// may call an option of its own so.
+func HostKeys() []string {
+	return []string{
+		"alias", "interval", "precision", "collection_jitter", "collection_offset", "time_source",
+		"gather_timeout", "isolate", "log_level", "plugin_env", "startup_error_behavior",
+		"name_override", "name_prefix", "name_suffix", "tags", "labels", "always_include_local_tags",
+		"namepass", "namedrop", "namepass_separator", "namedrop_separator", "tagpass", "tagdrop",
+		"metricpass", "fieldinclude", "fieldexclude", "fieldpass", "fielddrop", "pass", "drop",
+		"taginclude", "tagexclude",
+	}
+}
+
+var validName = regexp.MustCompile(`^[a-z][a-z0-9_]{0,31}$`)
+
+// Flaws are what keeps a host from using a program that describes itself so:
+// names that no table can have or that two collectors share, and options that
+// are the host's.
+func Flaws(r *proto.DescribeReply) []error {
+	if len(r.Collectors) == 0 {
+		return []error{errors.New("it collects nothing")}
+	}
+	var flaws []error
+	owner := map[string]string{}
+	for _, c := range r.Collectors {
+		for _, name := range append([]string{c.Name}, c.Aliases...) {
+			other, taken := owner[name]
+			switch {
+			case !validName.MatchString(name):
+				flaws = append(flaws, fmt.Errorf("a collector cannot be called %q: a name is made of small letters, digits and _, begins with a letter and has 32 characters at most", name))
+			case taken:
+				flaws = append(flaws, fmt.Errorf("two collectors are called %q: %s and %s", name, other, c.Name))
+			}
+			owner[name] = c.Name
+		}
+		flaws = append(flaws, optionFlaws(c)...)
+	}
+	return flaws
+}
+
+func optionFlaws(c *proto.CollectorDescription) []error {
+	var flaws []error
+	host := HostKeys()
+	for i, o := range c.Options {
+		switch {
+		case slices.Contains(host, o):
+			flaws = append(flaws, fmt.Errorf("%s: the option %q is the agent's in every table and would never reach the collector; call it something else", c.Name, o))
+		case o == "":
+			flaws = append(flaws, fmt.Errorf("%s: an option without a name", c.Name))
+		case slices.Contains(c.Options[:i], o):
+			flaws = append(flaws, fmt.Errorf("%s: two options are called %q", c.Name, o))
+		}
+	}
+	return flaws
+}
+
+// usable says why descriptions cannot be served.
+func usable(all []Description) error {
+	var r proto.DescribeReply
+	for _, d := range all {
+		if d.New == nil {
+			return fmt.Errorf("the collector %q has no New", d.Name)
+		}
+		r.Collectors = append(r.Collectors, describe(d))
+	}
+	return errors.Join(Flaws(&r)...)
+}

@@ -1,0 +1,52 @@
+package plugins
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/rpicluster/vitals/plugins/proto"
+)
+
+func TestFlaws(t *testing.T) {
+	f := func(want string, all ...*proto.CollectorDescription) {
+		t.Helper()
+		flaws := Flaws(&proto.DescribeReply{Collectors: all})
+		if text := fmt.Sprint(flaws); (len(flaws) == 0) != (want == "") || !strings.Contains(text, want) {
+			t.Errorf("%s, want %q", text, want)
+		}
+	}
+	one := func(name string, options ...string) *proto.CollectorDescription {
+		return &proto.CollectorDescription{Name: name, Options: options}
+	}
+	f("", one("a", "x", "y"), one("b", "x"))
+	f("it collects nothing")
+	f(`cannot be called ""`, one(""))
+	f(`cannot be called "Load"`, one("Load"))
+	f(`cannot be called "a-b"`, &proto.CollectorDescription{Name: "a", Aliases: []string{"a-b"}})
+	f(`two collectors are called "a": a and b`, one("a"), &proto.CollectorDescription{Name: "b", Aliases: []string{"a"}})
+	f(`b: the option "interval" is the agent's`, one("a"), one("b", "x", "interval"))
+	f(`a: the option "namepass" is the agent's`, one("a", "namepass"))
+	f(`a: two options are called "x"`, one("a", "x", "x"))
+	f("a: an option without a name", one("a", ""))
+}
+
+type clock struct{ Interval string }
+
+func (clock) Gather(context.Context, *Batch) error { return nil }
+
+// What cannot be used is told to its author at once, by hand and in a host.
+func TestServeRefusesWhatAHostWould(t *testing.T) {
+	for _, cookie := range []string{"VITALS_PLUGIN=", "VITALS_PLUGIN=collector"} {
+		cmd := self()
+		cmd.Env = append(cmd.Environ(), "PLUGINS_TEST_FLAW=1", cookie)
+		out, err := cmd.CombinedOutput()
+		if err == nil || !strings.Contains(string(out), `clock: the option "interval" is the agent's`) || strings.Contains(string(out), "1|1|") {
+			t.Errorf("%s: %v\n%s", cookie, err, out)
+		}
+	}
+	if err := usable([]Description{{Name: "a"}}); err == nil || !strings.Contains(err.Error(), `"a" has no New`) {
+		t.Error(err)
+	}
+}
