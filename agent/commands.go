@@ -29,6 +29,7 @@ func commands() []command {
 	return []command{
 		{name: runCommand, flags: "test once input-filter output-filter", short: "gather and send until told to stop; may be left out", run: runAgent},
 		{name: "config check", flags: "input-filter output-filter", short: "say what is wrong with the node file", more: configCheckHelp, run: checkConfig},
+		{name: "plugins describe", args: "FILE", short: "what a collector says of itself, as JSON", more: describeHelp, run: describePlugin},
 		{name: "status", flags: "json", short: "how the running agent is doing", more: statusHelp, run: showStatus},
 		{name: "version", short: "which version this is", run: showVersion},
 	}

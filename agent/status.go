@@ -125,7 +125,7 @@ func (s *status) print(w io.Writer, now time.Time) error {
 	fmt.Fprintln(t, "INPUT\tSTATE\tEVERY\tLAST\tTOOK\tLINES\tERRORS\tSKIPPED\tBAD\tRESTARTS\tPROCESS")
 	for _, in := range s.Inputs {
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%d\t%d\t%d\t%d\t%d\t%s\n", in.ID, in.State, span(in.Interval), ago(in.LastGather, now),
-			in.LastDuration.Round(100*time.Microsecond), in.Gathered, in.Errors, in.Skipped, in.BadLines, in.Restarts, program(in))
+			in.LastDuration.Round(100*time.Microsecond), in.Gathered, in.Errors, in.Skipped, in.BadLines, in.Restarts, programOf(in))
 	}
 	fmt.Fprintln(t, "\nOUTPUT\tSTATE\tWRITTEN\tWAITING\tOLDEST\tREJECTED\tDROPPED\tLAST WRITE\tTO")
 	for _, o := range s.Outputs {
@@ -162,7 +162,7 @@ func (s *status) troubles(now time.Time) string {
 	return ""
 }
 
-func program(in collect.Status) string {
+func programOf(in collect.Status) string {
 	if in.PID == 0 {
 		return in.Program + " (not running)"
 	}

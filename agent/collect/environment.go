@@ -53,3 +53,9 @@ func sized(env []string) []string {
 	}
 	return append(env, plugins.AddedEnv+"="+strings.Join(added, ","))
 }
+
+// BareEnvironment is what a drop-in sees of the agent's, all, where its table
+// adds nothing.
+func BareEnvironment(all []string) []string {
+	return withPython(environment(all, config.Input{Executable: "a drop-in"}))
+}

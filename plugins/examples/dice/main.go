@@ -26,8 +26,9 @@ func (d *Dice) Gather(_ context.Context, b *plugins.Batch) error {
 
 func main() {
 	plugins.Serve(plugins.Description{
-		Name:        "dice",
-		Description: "Rolls a die.",
-		New:         func() plugins.Collector { return &Dice{Sides: 6} },
+		Name:         "dice",
+		Description:  "Rolls a die.",
+		Measurements: []string{"dice"},
+		New:          func() plugins.Collector { return &Dice{Sides: 6} },
 	})
 }
