@@ -15,6 +15,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/rpicluster/vitals/agent/program"
 	"github.com/rpicluster/vitals/plugins"
 	"github.com/rpicluster/vitals/plugins/builtin"
 )
@@ -23,6 +24,10 @@ import (
 var version = "dev"
 
 func main() {
+	if len(os.Args) > 1 && os.Args[1] == "exec-plugin" {
+		fmt.Fprintln(os.Stderr, "vitals-agent:", program.Exec(os.Args[2:])) // it returns only if it fails
+		os.Exit(126)
+	}
 	if len(os.Args) == 2 && os.Args[1] == "plugin" {
 		plugins.Serve(builtin.All()...) // the process of the built-in collectors
 		return

@@ -37,6 +37,7 @@ const drainTime = 200 * time.Millisecond
 // by the kernel's parent-death signal, and by the lifeline for those that have
 // dropped that.
 type child struct {
+	from                     Command
 	cmd                      *exec.Cmd
 	stdout, stderr, lifeline *os.File // our ends
 	theirs                   []*os.File
@@ -45,6 +46,7 @@ type child struct {
 
 	mu     sync.Mutex
 	pid    int
+	dir    string // of its socket
 	reaped bool
 	killed bool
 }
@@ -53,7 +55,7 @@ var _ runner.Runner = (*child)(nil)
 
 // newChild prepares a process. The command's environment is all that it gets.
 func newChild(from Command) (*child, error) {
-	c := &child{cmd: exec.Command(from.Argv[0], from.Argv[1:]...), exited: make(chan struct{})}
+	c := &child{from: from, cmd: exec.Command(from.Argv[0], from.Argv[1:]...), exited: make(chan struct{})}
 	var pipes [3][2]*os.File
 	for i := range pipes {
 		r, w, err := os.Pipe()
@@ -77,6 +79,51 @@ func newChild(from Command) (*child, error) {
 		c.cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
 	}
 	return c, nil
+}
+
+// settle prepares the run in dir, which is the process's own and in which it
+// will make its socket.
+func (c *child) settle(dir string) error {
+	c.mu.Lock()
+	c.dir = dir
+	c.mu.Unlock()
+	f, user := c.from.File, c.from.Limits.User
+	if f == nil {
+		return nil
+	}
+	// Through the descriptor what runs is what was checked. The link is there
+	// for its name, by which ps and the kernel's log call the process.
+	path := f.Path
+	if !f.Script {
+		path = filepath.Join(dir, filepath.Base(f.Path))
+		if err := os.Symlink("/proc/self/fd/"+strconv.Itoa(programFD), path); err != nil {
+			return fmt.Errorf("make link to the program: %w", err)
+		}
+	}
+	argv := slices.Concat(c.from.Shim, shimArgs(c.from.Limits.Memory, path, c.from.Argv))
+	c.cmd.Path, c.cmd.Args = argv[0], argv
+	c.cmd.ExtraFiles = append(c.cmd.ExtraFiles, f.File) // becomes programFD
+	if user == nil {
+		return nil
+	}
+	c.cmd.SysProcAttr.Credential = &syscall.Credential{Uid: user.UID, Gid: user.GID, Groups: user.Groups}
+	for _, output := range c.theirs[:2] { // for those that open /dev/stderr by its name
+		if err := output.Chown(int(user.UID), int(user.GID)); err != nil {
+			return fmt.Errorf("give output to the plugin's user: %w", err)
+		}
+	}
+	return user.admit(dir)
+}
+
+// leave removes the process's directory. The socket in it is of no use once the
+// agent has its connection, and nothing is left to remove when the agent or the
+// process is killed.
+func (c *child) leave() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.dir != "" {
+		os.RemoveAll(c.dir)
+	}
 }
 
 // Start runs the process. The goroutine that does so keeps its thread until the
@@ -184,7 +231,7 @@ func (c *child) Stdout() io.ReadCloser { return c.stdout }
 func (c *child) Stderr() io.ReadCloser { return newEntries(c.stderr) }
 
 // Name is the base name of the program.
-func (c *child) Name() string { return filepath.Base(c.cmd.Path) }
+func (c *child) Name() string { return filepath.Base(c.from.Argv[0]) }
 
 // ID is the process's number, as text.
 func (c *child) ID() string { return strconv.Itoa(c.PID()) }

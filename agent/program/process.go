@@ -23,6 +23,7 @@ import (
 	"github.com/hashicorp/go-plugin/runner"
 	"google.golang.org/grpc"
 
+	"github.com/rpicluster/vitals/agent/trust"
 	"github.com/rpicluster/vitals/plugins"
 	"github.com/rpicluster/vitals/plugins/proto"
 )
@@ -50,6 +51,11 @@ type Command struct {
 	// and is not killed with the agent but ends by its lifeline, so that it can
 	// end what those have started.
 	RunsPrograms bool
+	// File is set for a drop-in: it is what is run, through Shim, within Limits,
+	// with Argv as its arguments. The caller closes it once Start has returned.
+	File   *trust.File
+	Shim   []string // a command that calls Exec with the arguments it is given
+	Limits Limits
 }
 
 // Process is one run of a plugin program, from its handshake to its end. It is
@@ -91,10 +97,11 @@ func Start(ctx context.Context, cmd Command) (*Process, error) {
 		GRPCDialOptions: []grpc.DialOption{
 			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(MaxReply)),
 			grpc.WithReadBufferSize(4 << 10), grpc.WithWriteBufferSize(4 << 10),
+			grpc.WithIdleTimeout(0), // there is one connection and no second: see leave
 		},
-		RunnerFunc: func(_ hclog.Logger, given *exec.Cmd, _ string) (runner.Runner, error) {
+		RunnerFunc: func(_ hclog.Logger, given *exec.Cmd, dir string) (runner.Runner, error) {
 			child.cmd.Env = append(child.cmd.Env, given.Env...)
-			return child, nil
+			return child, child.settle(dir)
 		},
 	})
 	if err = p.connect(ctx); err == nil {
@@ -105,6 +112,7 @@ func Start(ctx context.Context, cmd Command) (*Process, error) {
 		p.End(0)
 		return nil, p.startError(cmd, err)
 	}
+	child.leave()
 	return p, nil
 }
 
@@ -214,6 +222,7 @@ func (p *Process) Kill() { _ = p.child.Kill(context.Background()) }
 // to it. It returns when the process is gone, or later than patience only by
 // what the kernel needs: one that cannot die is left to it.
 func (p *Process) End(patience time.Duration) {
+	defer p.child.leave()
 	freed := make(chan struct{})
 	go func() {
 		defer close(freed)

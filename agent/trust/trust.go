@@ -1,6 +1,9 @@
 // Package trust finds the files of drop-in collectors and decides which of
 // them may be run: a program that the agent starts on every node must not be
 // one that somebody else can put there.
+//
+//	Find ─► path ─► Verify: owner, mode ─► directories up to / ─► kind ─► SHA-256 ─► pin ─► File
+//	                  └──────────── Refusal: what is wrong, what mends it ─────────────┘
 package trust
 
 import (
@@ -9,6 +12,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strings"
 )
 
 // Prefix begins the file name of every collector that is a program of its own.
@@ -74,4 +79,74 @@ func (r Rules) Find(name string) (string, error) {
 		}
 	}
 	return "", fmt.Errorf("no file %s%s in %q: %w", Prefix, name, r.Directories, fs.ErrNotExist)
+}
+
+// Found is a file in a plugin directory that is meant as a drop-in.
+type Found struct {
+	Name   string // of the collector
+	Path   string
+	SHA256 string // in hex; empty with Err
+	// Err is why it may not be run; nil: it may.
+	Err error
+	// Shadowed is the path of the file of the same name in an earlier
+	// directory, which is used instead.
+	Shadowed string
+}
+
+// name is what a collector may be called.
+var name = regexp.MustCompile(`^[a-z][a-z0-9_]{0,31}$`)
+
+// List returns every file in the directories that is meant as a drop-in, in
+// the order in which they are searched. What an editor or a copy under way
+// leaves there is not meant as one.
+func (r Rules) List() []Found {
+	var all []Found
+	first := map[string]string{}
+	r.each(func(path, is string) {
+		found := Found{Name: is, Path: path, Shadowed: first[is]}
+		if first[is] == "" {
+			first[is] = path
+		}
+		if !name.MatchString(is) {
+			found.Err = &Refusal{Path: path, Reason: "is not named as a drop-in is: after " + Prefix +
+				" come small letters, digits and _, a letter first, 32 at most"}
+		} else if f, err := r.Verify(path); err != nil {
+			found.Err = err
+		} else {
+			found.SHA256 = f.SHA256
+			f.Close()
+		}
+		all = append(all, found)
+	})
+	return all
+}
+
+// Names are those of the collectors in the directories, whether they may be
+// run or not.
+func (r Rules) Names() []string {
+	var names []string
+	r.each(func(_, is string) {
+		if name.MatchString(is) {
+			names = append(names, is)
+		}
+	})
+	return names
+}
+
+// each calls f for every file with the prefix. A directory that is not there
+// or cannot be read has none.
+func (r Rules) each(f func(path, name string)) {
+	for _, dir := range r.Directories {
+		dir, err := filepath.Abs(dir)
+		if err != nil {
+			continue
+		}
+		entries, _ := os.ReadDir(dir)
+		for _, e := range entries {
+			name, ok := strings.CutPrefix(e.Name(), Prefix)
+			if ok && !strings.HasSuffix(name, "~") && !strings.HasSuffix(name, ".tmp") {
+				f(filepath.Join(dir, e.Name()), name)
+			}
+		}
+	}
 }
