@@ -14,6 +14,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -197,8 +198,9 @@ func TestReadLog(t *testing.T) {
 	f(strings.Repeat("x", 10*maxLogLine), strings.Repeat("x", maxLogLine))
 }
 
-func TestLogLine(t *testing.T) {
+func TestProgramLog(t *testing.T) {
 	var out strings.Builder
+	var programs ProgramLog
 	log := slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: levelTrace, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
 		if a.Key == slog.TimeKey {
 			return slog.Attr{}
@@ -206,7 +208,7 @@ func TestLogLine(t *testing.T) {
 		return a
 	}}))
 	for _, line := range []string{"E! a", "W! b", "I! c", "D! d", "T! e", "I!", "I! ", "plain", "Q! x"} {
-		LogLine(log, line)
+		programs.Line(log, line)
 	}
 	want := "level=ERROR msg=a\nlevel=WARN msg=b\nlevel=INFO msg=c\nlevel=DEBUG msg=d\nlevel=DEBUG-4 msg=e\n" +
 		`level=ERROR msg="stderr: \"I!\""` + "\n" + `level=ERROR msg="stderr: \"I! \""` + "\n" +
@@ -214,6 +216,38 @@ func TestLogLine(t *testing.T) {
 	if diff := cmp.Diff(want, out.String()); diff != "" {
 		t.Error(diff)
 	}
+}
+
+func TestProgramLogIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out strings.Builder
+		var programs ProgramLog
+		log := slog.New(slog.NewTextHandler(&out, nil))
+		said := func(n int) int {
+			for range n {
+				programs.Line(log, "D! nobody listens")
+				programs.Line(log, "I! again")
+			}
+			defer out.Reset()
+			return strings.Count(out.String(), "msg=again")
+		}
+		if n := said(1000); n != programBurst {
+			t.Errorf("%d lines at once", n)
+		}
+		time.Sleep(10 * time.Second)
+		programs.Line(log, "I! first")
+		if !strings.Contains(out.String(), "lines=970\n") {
+			t.Error(out.String())
+		}
+		out.Reset()
+		if n := said(1000); n != 4 {
+			t.Errorf("%d lines more after 10 s", n)
+		}
+		time.Sleep(time.Hour)
+		if n := said(1000); n != programBurst {
+			t.Errorf("%d lines after an hour", n)
+		}
+	})
 }
 
 func TestLines(t *testing.T) {

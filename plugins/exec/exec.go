@@ -40,6 +40,7 @@ type Collector struct {
 	DataFormat  string        `toml:"data_format"`
 
 	commands Commands // Commands and Command
+	log      plugins.ProgramLog
 }
 
 var (

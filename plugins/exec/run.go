@@ -45,7 +45,7 @@ func (c *Collector) run(ctx context.Context, log *slog.Logger, argv []string) re
 	defer p.Close()
 	o := newOutput(p, func(line string) {
 		if c.LogStderr {
-			plugins.LogLine(log.With("command", shown(argv)), line)
+			c.log.Line(log.With("command", shown(argv)), line)
 		}
 	})
 	exit := c.await(ctx, p, o)

@@ -47,6 +47,8 @@ type Collector struct {
 	BufferSize   Size          `toml:"buffer_size"`
 	DataFormat   string        `toml:"data_format"`
 
+	log plugins.ProgramLog
+
 	mu      sync.Mutex
 	program *plugins.Program // nil while none runs
 	started time.Time

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"sync"
 	"syscall"
@@ -80,10 +81,10 @@ func (c *Collector) read(p *plugins.Program, b *plugins.Batch) *reading {
 	log := b.Log()
 	r := &reading{program: p, chunks: make(chan []byte), over: make(chan struct{})}
 	r.lines = &lines{max: int(c.BufferSize), now: b.Now, bad: func(line []byte, why string) {
-		log.Warn("a line was left out", "reason", why, "line", strings.ToValidUTF8(string(line[:min(len(line), maxQuoted)]), "\uFFFD"))
+		c.log.Log(log, slog.LevelWarn, "a line was left out", "reason", why, "line", strings.ToValidUTF8(string(line[:min(len(line), maxQuoted)]), "\uFFFD"))
 	}}
 	r.wg.Go(r.readStdout)
-	r.wg.Go(func() { plugins.ReadLog(p.Stderr, func(line string) { plugins.LogLine(log, line) }) })
+	r.wg.Go(func() { plugins.ReadLog(p.Stderr, func(line string) { c.log.Line(log, line) }) })
 	r.wg.Go(func() {
 		<-p.Exited() // from then on its pipes are held by others, if at all
 		r.deadline(drainTime)
