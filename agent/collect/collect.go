@@ -13,19 +13,17 @@
 package collect
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
 	"github.com/rpicluster/vitals/agent/config"
 	"github.com/rpicluster/vitals/agent/program"
-	"github.com/rpicluster/vitals/plugins/proto"
+	"github.com/rpicluster/vitals/agent/trust"
+	"github.com/rpicluster/vitals/plugins"
 )
 
 // Config says what to gather.
@@ -37,6 +35,11 @@ type Config struct {
 	LogLevel      string // for collectors without one of their own
 	// Builtin is the command that serves the built-in collectors.
 	Builtin []string
+	// Own are the collectors that the agent answers itself.
+	Own []plugins.Description
+	// DropIns says where the programs of the other collectors are, and which
+	// may be run.
+	DropIns trust.Rules
 	// Runtime is a directory for sockets that only the agent's user may enter.
 	Runtime string
 	Sink    Sink
@@ -50,22 +53,26 @@ type Config struct {
 
 // Supervisor gathers what its Config says.
 type Supervisor struct {
+	ctx    context.Context // ends with Close
+	cancel context.CancelFunc
+	wg     sync.WaitGroup // of groups
+	turns  turns
+
+	reloading sync.Mutex // one Reload at a time, and none while Run ends
+
+	mu        sync.Mutex
 	config    Config
 	instances []*instance
-	ctx       context.Context // ends with Close
-	cancel    context.CancelFunc
-	wg        sync.WaitGroup // of groups
-
-	groups map[string]*group // by program, or by input where isolated; fixed once started
-
-	mu sync.Mutex // one move at a time
+	groups    map[string]*group // by program, or by instance where it is alone
+	running   context.Context   // Run's, while it runs
+	made      int               // instances, ever
 }
 
 // startPatience is how long the first tick waits for programs that are slow to
 // start. Those join in when they are ready.
 const startPatience = 5 * time.Second
 
-// stopGrace is how long a gather under way may take once the agent is told to
+// stopGrace is how long a gather under way may take once its input is told to
 // stop.
 const stopGrace = time.Second
 
@@ -73,29 +80,32 @@ const stopGrace = time.Second
 // lists the options that a drop-in refuses; a program that does not run is no
 // error but a state, and is tried again and again. Close must be called.
 func Start(ctx context.Context, c Config) (*Supervisor, error) {
-	s := &Supervisor{config: c, groups: map[string]*group{}}
+	s := &Supervisor{config: c, groups: map[string]*group{}, turns: newTurns()}
 	s.ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	for _, in := range c.Inputs {
 		s.instances = append(s.instances, s.instance(in))
 	}
-	for _, g := range s.groups {
-		s.wg.Go(func() { g.run(s.ctx) })
+	for _, in := range s.instances {
+		s.place(in)
 	}
-	if err := s.started(ctx); err != nil {
+	s.startGroups()
+	if err := s.started(ctx, s.instances); err != nil {
 		return s, err
 	}
-	return s, s.mistakes()
+	return s, mistakes(s.instances)
 }
 
-// started waits until every program has been started, or has failed to.
-func (s *Supervisor) started(ctx context.Context) error {
+// started waits until the programs of the instances have been started, or have
+// failed to.
+func (s *Supervisor) started(ctx context.Context, instances []*instance) error {
 	wait := startPatience
 	if s.config.Once { // nothing is kept waiting by a program that is slow
 		wait = program.StartTimeout + 2*program.DescribeTimeout + configureTimeout
 	}
 	patience := time.NewTimer(wait)
 	defer patience.Stop()
-	for _, g := range s.groups {
+	for _, in := range instances {
+		g, _ := in.host()
 		select {
 		case <-g.first:
 		case <-patience.C:
@@ -108,76 +118,10 @@ func (s *Supervisor) started(ctx context.Context) error {
 	return nil
 }
 
-func (s *Supervisor) instance(input config.Input) *instance {
-	log := s.config.Logger.With("input", input.ID)
-	in := &instance{
-		input: input, log: log, aligned: s.config.RoundInterval, isolate: s.isolate,
-		lines: newRefiner(input, s.config.Tags, s.config.Sink, log),
-		request: &proto.ConfigureRequest{
-			InstanceId: input.ID, Hostname: s.config.Host, ConfigToml: input.TOML, ConfigJson: input.JSON,
-			LogLevel: cmp.Or(input.LogLevel, s.config.LogLevel),
-		},
-	}
-	in.join(s.home(input))
-	return in
-}
-
-// home is the group in which an input starts: that of its program, or one of
-// its own if it is to be isolated.
-func (s *Supervisor) home(in config.Input) *group {
-	key, argv, builtin := "built-in", s.config.Builtin, in.Executable == ""
-	switch {
-	case !builtin:
-		key, argv = filepath.Base(in.Executable), []string{in.Executable}
-	case runsPrograms(in):
-		key = "built-in programs"
-	}
-	name := key
-	if in.Isolate {
-		key = in.ID
-	}
-	if g := s.groups[key]; g != nil {
-		return g
-	}
-	g := s.group(name, argv, in, builtin && !in.Isolate)
-	if !builtin {
-		g.cmd.Env = withPython(g.cmd.Env)
-	}
-	g.once = s.config.Once
-	s.groups[key] = g
-	return g
-}
-
-func (s *Supervisor) group(name string, argv []string, in config.Input, shared bool) *group {
-	cmd := program.Command{
-		Argv: argv, Env: environment(os.Environ(), in), Sockets: s.config.Runtime,
-		Timeout: s.config.startTimeout, Log: s.config.Logger.With("plugin", name),
-		RunsPrograms: runsPrograms(in),
-	}
-	return newGroup(name, cmd, shared, s.config.Logger)
-}
-
-// isolate moves an instance out of the process it shares.
-func (s *Supervisor) isolate(in *instance) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	old, known := in.host()
-	if !old.shared {
-		return // it has moved already
-	}
-	g := s.group(old.name, s.config.Builtin, in.input, false)
-	old.remove(in)
-	in.join(g)
-	s.wg.Go(func() { g.run(s.ctx) })
-	if known != nil {
-		s.wg.Go(func() { in.release(known) })
-	}
-}
-
 // mistakes are the options refused by programs that could be asked only now.
-func (s *Supervisor) mistakes() error {
+func mistakes(instances []*instance) error {
 	var errs []error
-	for _, in := range s.instances {
+	for _, in := range instances {
 		in.mu.Lock()
 		for _, m := range in.mistakes {
 			errs = append(errs, in.input.Errorf(m.Option, "%s", m.Message))
@@ -189,22 +133,35 @@ func (s *Supervisor) mistakes() error {
 
 // Run gathers on schedule until ctx ends and what was under way then is done.
 func (s *Supervisor) Run(ctx context.Context) {
-	calls, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	defer cancel()
-	stop := context.AfterFunc(ctx, func() { time.AfterFunc(stopGrace, cancel) })
-	defer stop()
-	var wg sync.WaitGroup
+	s.mu.Lock()
+	s.running = ctx
 	for _, in := range s.instances {
-		wg.Go(func() { in.run(ctx, calls) })
+		in.begin(ctx)
 	}
-	wg.Wait()
+	s.mu.Unlock()
+	<-ctx.Done()
+	s.reloading.Lock()
+	defer s.reloading.Unlock()
+	s.mu.Lock()
+	s.running = nil
+	s.mu.Unlock()
+	for _, in := range s.all() {
+		in.end()
+	}
+}
+
+// all are the instances at this moment, in the order of the node file.
+func (s *Supervisor) all() []*instance {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.instances // replaced, never changed
 }
 
 // GatherAll gathers every input once, in the order of the node file, and
 // returns what went wrong.
 func (s *Supervisor) GatherAll(ctx context.Context) error {
 	var errs []error
-	for _, in := range s.instances {
+	for _, in := range s.all() {
 		if _, _, streams := in.interval(); streams {
 			continue
 		}
@@ -217,8 +174,9 @@ func (s *Supervisor) GatherAll(ctx context.Context) error {
 
 // Status tells how every input is doing, in the order of the node file.
 func (s *Supervisor) Status() []Status {
-	all := make([]Status, len(s.instances))
-	for i, in := range s.instances {
+	instances := s.all()
+	all := make([]Status, len(instances))
+	for i, in := range instances {
 		all[i] = in.status()
 	}
 	return all

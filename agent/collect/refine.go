@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 
@@ -21,12 +22,13 @@ type Sink func(ctx context.Context, lines []byte, n int)
 // that are not sound, for plugins are not trusted, and splices names, tags and
 // the tick into the others.
 type refiner struct {
-	input  config.Input
-	global map[string]string
-	sink   Sink
-	log    *slog.Logger
+	input config.Input
+	sink  Sink
+	log   *slog.Logger
 
 	mu      sync.Mutex // one reply at a time: the buffers are reused
+	global  map[string]string
+	omit    bool // of these the host tag
 	scanner line.Scanner
 	edit    line.Edit
 	sound   []byte
@@ -43,9 +45,27 @@ func newRefiner(in config.Input, global map[string]string, sink Sink, log *slog.
 
 // omitHost says whether the lines name their machine themselves.
 func (r *refiner) omitHost(omit bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.omit = omit
+	r.retag()
+}
+
+// setGlobal says what the global tags are from now on.
+func (r *refiner) setGlobal(tags map[string]string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !maps.Equal(r.global, tags) {
+		r.global = tags
+		r.retag()
+	}
+}
+
+// retag puts together what is spliced into every line; mu is held.
+func (r *refiner) retag() {
 	tags := map[string]string{}
 	for k, v := range r.global {
-		if !omit || k != "host" {
+		if !r.omit || k != "host" {
 			tags[k] = v
 		}
 	}
@@ -59,8 +79,6 @@ func (r *refiner) omitHost(omit bool) {
 		}
 	}
 	slices.SortFunc(sorted, func(a, b line.Tag) int { return cmp.Compare(a.Key, b.Key) })
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	r.edit.Tags = sorted
 }
 

@@ -10,13 +10,14 @@ import (
 //
 //	start     tick 0       tick 1       tick 2
 //	──┼─────────┼────────────┼────────────┼──►
-//	            ├─offset─┼─jitter─► gathered
+//	            ├─phase and jitter─► gathered
 //
 // From tick 0 on it counts on the monotonic clock, which does not jump. Where
 // the wall clock does jump, as on a machine that learns the time only after
 // booting, the schedule begins anew, or every later timestamp would be wrong.
 type schedule struct {
 	interval, offset, jitter time.Duration
+	phase                    time.Duration // after each tick
 	aligned                  bool
 
 	origin time.Time // tick 0
@@ -49,7 +50,7 @@ func (s *schedule) next(now time.Time) (tick, fire time.Time, skipped int64) {
 	}
 	tick = s.at(s.n)
 	s.n++
-	fire = tick
+	fire = tick.Add(s.phase)
 	if s.jitter > 0 {
 		fire = fire.Add(rand.N(s.jitter))
 	}

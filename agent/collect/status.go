@@ -25,8 +25,11 @@ type Status struct {
 	Gathers  int64 `json:"gathers"`
 	Errors   int64 `json:"errors"`
 	Skipped  int64 `json:"skipped"`
+	Timeouts int64 `json:"timeouts"`
 	BadLines int64 `json:"bad_lines"`
 	Restarts int   `json:"restarts"`
+	// Notice says why the program that runs is not the newest.
+	Notice string `json:"notice,omitempty"`
 }
 
 // The states of an input.
@@ -34,18 +37,19 @@ const (
 	StateStarting  = "starting"
 	StateOK        = "ok"
 	StateStreaming = "streaming"
-	StateFailing   = "failing"
+	StateFailing   = "failing" // the last gather has failed
+	StateFailed    = "failed"  // its program is left alone until something changes
 )
 
 // counts is what an instance remembers for its Status.
 type counts struct {
-	gathers, lines, errors, skipped, bad int64
-	last                                 time.Time
-	took                                 time.Duration
-	failing                              bool
-	lastError                            string
-	lastErrorAt                          time.Time
-	logged                               string // the error last logged, until one gather succeeds
+	gathers, lines, errors, skipped, bad, timeouts int64
+	last                                           time.Time
+	took                                           time.Duration
+	failing                                        bool
+	lastError                                      string
+	lastErrorAt                                    time.Time
+	logged                                         string // the error last logged, until one gather succeeds
 }
 
 func (c *counts) fail(err error) {
@@ -82,15 +86,18 @@ func (in *instance) account(begun time.Time, took time.Duration, lines, bad int,
 func (in *instance) status() Status {
 	every, _, _ := in.interval()
 	in.mu.Lock()
-	c, g, d := in.counts, in.group, in.description
+	c, g, d, id := in.counts, in.group, in.description, in.id
 	in.mu.Unlock()
+	of := g.status()
 	s := Status{
-		ID: in.input.ID, Name: in.input.Name, Alias: in.input.Alias, Program: g.name, Interval: every, State: StateStarting,
+		ID: id, Name: in.input.Name, Alias: in.input.Alias, Program: g.name, PID: of.pid, Interval: every, State: StateStarting,
 		LastGather: c.last, LastDuration: c.took, LastError: c.lastError, LastErrorAt: c.lastErrorAt,
-		Gathered: c.lines, Gathers: c.gathers, Errors: c.errors, Skipped: c.skipped, BadLines: c.bad,
+		Gathered: c.lines, Gathers: c.gathers, Errors: c.errors, Skipped: c.skipped, Timeouts: c.timeouts, BadLines: c.bad,
+		Restarts: of.restarts, Notice: of.notice,
 	}
-	s.PID, s.Restarts = g.pid()
 	switch {
+	case of.resting && of.why != nil:
+		s.State, s.LastError = StateFailed, of.why.Error()
 	case c.failing:
 		s.State = StateFailing
 	case d != nil && d.Kind == proto.Kind_KIND_STREAM:

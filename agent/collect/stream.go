@@ -57,7 +57,7 @@ func (in *instance) stream(ctx context.Context) {
 // receive reads one stream to its end.
 func (in *instance) receive(ctx context.Context) (received bool, err error) {
 	g, known := in.host()
-	p, err := g.process(ctx, nil)
+	p, err := g.process(ctx, nil, true)
 	if err != nil {
 		return false, err
 	}
@@ -76,6 +76,9 @@ func (in *instance) receive(ctx context.Context) (received bool, err error) {
 		reply, err := stream.Recv()
 		if err == io.EOF {
 			return received, errors.New("the stream has ended")
+		}
+		if err != nil && g.running() != p {
+			return received, nil // another process has taken over
 		}
 		if err != nil {
 			in.forget()

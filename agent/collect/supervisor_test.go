@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/rpicluster/vitals/agent/config"
+	"github.com/rpicluster/vitals/agent/trust"
 	"github.com/rpicluster/vitals/internal/line"
 )
 
@@ -62,7 +63,8 @@ func newLab(t *testing.T) *lab {
 	l.config = Config{
 		Host: "n1", Tags: map[string]string{"host": "n1", "rack": "a"}, RoundInterval: true,
 		Builtin: []string{os.Args[0], "plugin"}, Runtime: run, Sink: l.take,
-		Logger: slog.New(slog.NewTextHandler(l.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		DropIns: trust.Rules{Directories: []string{l.dir}, Owner: os.Getuid()},
+		Logger:  slog.New(slog.NewTextHandler(l.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
 	return l
 }

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"maps"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -10,6 +11,18 @@ import (
 	"github.com/rpicluster/vitals/internal/nodefile"
 	"github.com/rpicluster/vitals/plugins"
 )
+
+// Same reports whether two inputs are configured alike, wherever in the file.
+func (in *Input) Same(other *Input) bool {
+	a, b := *in, *other
+	if (a.Executable == "") != (b.Executable == "") {
+		return false
+	}
+	for _, one := range []*Input{&a, &b} { // what tells where, and not what
+		one.ID, one.section, one.Executable = "", nil, ""
+	}
+	return reflect.DeepEqual(a, b)
+}
 
 // hostOptions are the options of every input that the agent itself acts on;
 // all others are the collector's.

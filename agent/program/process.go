@@ -110,10 +110,33 @@ func Start(ctx context.Context, cmd Command) (*Process, error) {
 	if err != nil {
 		p.Kill()
 		p.End(0)
-		return nil, p.startError(cmd, err)
+		return nil, p.left(p.startError(cmd, err))
 	}
 	child.leave()
 	return p, nil
+}
+
+// LeftError is the error of a start whose process is still there, for the
+// kernel has not ended it yet.
+type LeftError struct {
+	Exited <-chan struct{} // closed when it is gone
+	err    error
+}
+
+// Error says why the start has failed, too.
+func (e *LeftError) Error() string { return e.err.Error() + "; its process cannot be ended yet" }
+
+// Unwrap is why the start has failed.
+func (e *LeftError) Unwrap() error { return e.err }
+
+// left says of a failed start whether its process is gone.
+func (p *Process) left(why error) error {
+	select {
+	case <-p.child.exited:
+		return why
+	default:
+		return &LeftError{Exited: p.child.exited, err: why}
+	}
 }
 
 // connect does go-plugin's handshake and dials.
@@ -222,6 +245,9 @@ func (p *Process) Kill() { _ = p.child.Kill(context.Background()) }
 // to it. It returns when the process is gone, or later than patience only by
 // what the kernel needs: one that cannot die is left to it.
 func (p *Process) End(patience time.Duration) {
+	if p.client == nil { // of Local
+		return
+	}
 	defer p.child.leave()
 	freed := make(chan struct{})
 	go func() {

@@ -159,6 +159,18 @@ func fstat(f *os.File, info *syscall.Stat_t) error {
 	return nil
 }
 
+// Unchanged reports whether the open file is as it was when it was verified,
+// also where another lies at its path by now.
+func (f *File) Unchanged() bool {
+	var info syscall.Stat_t
+	if err := fstat(f.File, &info); err != nil {
+		return false
+	}
+	now := stamp(&info)
+	now.ChangeUnixNano = f.Stamp.ChangeUnixNano // moves when the file is unlinked, or renamed over
+	return now == f.Stamp
+}
+
 // StampOf is the state that the file at path has now.
 func StampOf(path string) (Stamp, error) {
 	info, err := os.Lstat(path)

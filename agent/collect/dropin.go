@@ -1,0 +1,232 @@
+package collect
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"sync"
+
+	"github.com/rpicluster/vitals/agent/program"
+	"github.com/rpicluster/vitals/agent/trust"
+)
+
+// dropIn is the file of a group's program. The state of it that has been
+// started is held open: a program is started from that again, whatever lies at
+// its path meanwhile, until a newer state has proven itself.
+type dropIn struct {
+	name  string // in [[inputs.name]]
+	rules func() trust.Rules
+
+	mu   sync.Mutex
+	held *trust.File
+	seen state // looked at last
+}
+
+// state tells whether anything about a file has changed that decides if it may
+// be run.
+type state struct {
+	path                  string
+	file, directory, pins trust.Stamp
+}
+
+// pick returns the file to start, nil for a program that is built in.
+func (d *dropIn) pick() (*trust.File, error) {
+	if d == nil {
+		return nil, nil
+	}
+	now, err := d.look()
+	if err != nil {
+		return nil, err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.held != nil && !d.held.Script && d.held.Unchanged() {
+		return d.held, nil
+	}
+	f, err := d.rules().Verify(now.path)
+	d.seen = now
+	if err != nil {
+		return nil, err
+	}
+	d.hold(f)
+	return f, nil
+}
+
+// hold makes f the file to start; mu is held.
+func (d *dropIn) hold(f *trust.File) {
+	if d.held != nil {
+		d.held.Close()
+	}
+	d.held = f
+}
+
+func (d *dropIn) close() {
+	if d == nil {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.hold(nil)
+}
+
+// look finds the file as it is now. The error wraps fs.ErrNotExist where there
+// is none.
+func (d *dropIn) look() (now state, err error) {
+	rules := d.rules()
+	if now.path, err = rules.Find(d.name); err != nil {
+		return now, err
+	}
+	if now.file, err = trust.StampOf(now.path); err != nil {
+		return now, err
+	}
+	if now.directory, err = trust.StampOf(filepath.Dir(now.path)); err != nil {
+		return now, err
+	}
+	if rules.Pinned {
+		now.pins, _ = trust.StampOf(rules.LockFile) // without one nothing is pinned, as Verify says
+	}
+	return now, nil
+}
+
+// note remembers what was looked at and reports whether it is new.
+func (d *dropIn) note(now state) (changed bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	changed = now != d.seen
+	d.seen = now
+	return changed
+}
+
+// successor is a process of a newer file, with every instance of its group
+// known to it, and each that could be asked for a reading has answered.
+type successor struct {
+	process *program.Process
+	file    *trust.File
+	known   map[*instance]introduction
+}
+
+// refresh looks at the program's file and puts into effect what has changed;
+// all of it again where forced. It returns when that is done or refused.
+func (g *group) refresh(ctx context.Context, force bool) {
+	if g.file == nil {
+		if force && g.running() == nil {
+			g.poke()
+		}
+		return
+	}
+	g.looking.Lock()
+	defer g.looking.Unlock()
+	now, err := g.file.look()
+	changed := g.file.note(now)
+	p := g.running()
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		if p != nil {
+			g.leave(fmt.Errorf("its file is gone: %w", err))
+		}
+	case err != nil:
+		g.log.Warn("the plugin's file cannot be looked at", "error", err)
+	case !changed && !force:
+	case p == nil:
+		g.file.mu.Lock()
+		g.file.hold(nil)
+		g.file.mu.Unlock()
+		g.poke()
+	default:
+		g.replace(ctx, p, now.path)
+	}
+}
+
+// leave ends the process for want of a file.
+func (g *group) leave(why error) {
+	select {
+	case g.gone <- why:
+	default:
+	}
+}
+
+// replace lets the changed file take over from old, if it is of use. If not,
+// old stays and the reason is kept for status.
+func (g *group) replace(ctx context.Context, old *program.Process, path string) {
+	next, err := g.prove(ctx, path)
+	g.notify(err)
+	if next == nil {
+		return
+	}
+	select {
+	case g.next <- next:
+	case <-old.Exited(): // its own start again finds the file
+		next.file.Close()
+		next.process.End(program.EndTimeout)
+	case <-ctx.Done():
+		next.file.Close()
+		next.process.End(program.EndTimeout)
+	}
+}
+
+// notify keeps why the newest file is not used, and logs it once.
+func (g *group) notify(err error) {
+	var notice string
+	if err != nil {
+		notice = "its file was changed but is not used, the program before goes on: " + err.Error()
+	}
+	g.mu.Lock()
+	was := g.notice
+	g.notice = notice
+	g.mu.Unlock()
+	if notice != was && err != nil {
+		g.log.Error("the plugin's file was changed but is not used; the program before goes on", "error", err)
+	}
+}
+
+// prove starts the file at path and has every instance try it. It returns nil
+// where that is what runs already.
+func (g *group) prove(ctx context.Context, path string) (*successor, error) {
+	file, err := g.file.rules().Verify(path)
+	if err != nil {
+		return nil, err
+	}
+	g.file.mu.Lock()
+	same := g.file.held != nil && g.file.held.SHA256 == file.SHA256
+	if same {
+		g.file.hold(file)
+	}
+	g.file.mu.Unlock()
+	if same {
+		return nil, nil
+	}
+	p, err := g.launch(ctx, file)
+	if err != nil {
+		file.Close()
+		return nil, err
+	}
+	next := &successor{process: p, file: file, known: map[*instance]introduction{}}
+	for _, in := range g.members() {
+		known, err := in.tryOut(ctx, p)
+		if err != nil {
+			file.Close()
+			p.End(program.EndTimeout)
+			return nil, fmt.Errorf("[[inputs.%s]]: %w", in.input.Name, err)
+		}
+		next.known[in] = known
+	}
+	return next, nil
+}
+
+// succeed makes the successor the process to call.
+func (g *group) succeed(next *successor) *program.Process {
+	for in, known := range next.known {
+		in.settle(known)
+	}
+	g.file.mu.Lock()
+	g.file.hold(next.file)
+	g.file.mu.Unlock()
+	g.mu.Lock()
+	g.starts++
+	g.mu.Unlock()
+	g.publish(next.process, nil, false)
+	g.log.Info("the plugin's new file has taken over", "pid", next.process.PID())
+	return next.process
+}

@@ -1,0 +1,153 @@
+package collect
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/rpicluster/vitals/agent/config"
+	"github.com/rpicluster/vitals/agent/program"
+	"github.com/rpicluster/vitals/plugins/proto"
+)
+
+// gather takes one reading for a tick and passes its lines on.
+func (in *instance) gather(ctx context.Context, tick time.Time) error {
+	every, _, _ := in.interval()
+	limit := in.limit(every)
+	nano := stamp(tick, in.input.Precision, every)
+	begun := time.Now()
+	reply, err := in.ask(ctx, limit, nano)
+	took := time.Since(begun)
+	var n, bad int
+	if reply != nil {
+		n, bad = in.lines.pass(context.WithoutCancel(ctx), reply.Lines, nano)
+		if reply.Error != "" {
+			err = errors.New(reply.Error)
+		}
+	}
+	in.account(begun, took, n, bad, err)
+	return err
+}
+
+// limit is how long a gather may take: as configured, and less than to the next
+// tick, unless the collector's own options speak of more.
+func (in *instance) limit(every time.Duration) time.Duration {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return max(min(cmp.Or(in.input.GatherTimeout, config.DefaultGatherTimeout), every*9/10), in.patience)
+}
+
+// ask gathers within limit. A process that dies under the call has cost this
+// tick nothing if its successor answers in what is left of the time.
+func (in *instance) ask(ctx context.Context, limit time.Duration, nano int64) (*proto.GatherReply, error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	var failed *program.Process
+	for {
+		g, known := in.host()
+		p, err := g.process(ctx, failed, false)
+		if err != nil {
+			return nil, err
+		}
+		if p != known {
+			if err := in.configure(ctx, p); err != nil {
+				return nil, err
+			}
+		}
+		reply, err := p.Gather(ctx, &proto.GatherRequest{InstanceId: in.request.InstanceId, TickUnixNano: nano})
+		if err == nil {
+			g.useful.Store(p)
+			in.inTime()
+			return reply, nil
+		}
+		if code := status.Code(err); failed == nil && (code == codes.Unavailable || code == codes.NotFound) {
+			if code == codes.Unavailable {
+				failed = p
+			}
+			in.forget()
+			continue
+		}
+		return nil, in.failed(p, err, limit)
+	}
+}
+
+func (in *instance) inTime() {
+	in.mu.Lock()
+	in.overruns = 0
+	in.mu.Unlock()
+}
+
+func (in *instance) forget() {
+	in.mu.Lock()
+	in.configured = nil
+	in.mu.Unlock()
+}
+
+// failed words the failure of a call, and acts on the last of several
+// overruns in a row.
+func (in *instance) failed(p *program.Process, err error, limit time.Duration) error {
+	switch status.Code(err) {
+	case codes.DeadlineExceeded:
+		err = fmt.Errorf("no answer within %v", limit)
+	case codes.ResourceExhausted:
+		return fmt.Errorf("it answered more than %d MiB at once, which is refused", program.MaxReply>>20)
+	case codes.Unavailable:
+		err = fmt.Errorf("the plugin cannot be reached: %w", plain(err))
+	default:
+		return plain(err)
+	}
+	in.mu.Lock()
+	in.counts.timeouts++
+	in.overruns++
+	hang := in.overruns >= maxOverruns
+	if hang {
+		in.overruns = 0
+	}
+	in.mu.Unlock()
+	if hang {
+		in.unhang(p)
+	}
+	return err
+}
+
+// unhang gets an instance going again. In a shared process it moves out if
+// only it hangs; a process that hangs as a whole, or serves nothing else, is
+// killed, and its group starts another.
+func (in *instance) unhang(p *program.Process) {
+	g, _ := in.host()
+	if g.shared && lives(p) {
+		in.log.Warn("the collector does not answer; it gets a process of its own", "overruns", maxOverruns)
+		in.isolate(in)
+		return
+	}
+	in.log.Warn("the plugin does not answer; its process is killed", "overruns", maxOverruns, "pid", p.PID())
+	p.Kill()
+}
+
+// lives reports whether the process still answers anything.
+func lives(p *program.Process) bool {
+	ctx, cancel := context.WithTimeout(context.Background(), probeTimeout)
+	defer cancel()
+	_, err := p.Describe(ctx, &proto.DescribeRequest{})
+	return err == nil
+}
+
+// release lets p forget the instance.
+func (in *instance) release(p *program.Process) {
+	ctx, cancel := context.WithTimeout(context.Background(), probeTimeout)
+	defer cancel()
+	_, _ = p.Release(ctx, &proto.ReleaseRequest{InstanceId: in.request.InstanceId})
+}
+
+// plain takes gRPC's wrapping off an error.
+func plain(err error) error {
+	if s, ok := status.FromError(err); ok {
+		return errors.New(s.Message())
+	}
+	return err
+}

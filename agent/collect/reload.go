@@ -1,0 +1,158 @@
+package collect
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/rpicluster/vitals/agent/config"
+)
+
+// Changes are what a Reload has done, by the inputs' IDs.
+type Changes struct {
+	Kept    int      `json:"kept"`
+	Started []string `json:"started,omitempty"`
+	Stopped []string `json:"stopped,omitempty"`
+}
+
+// Reload puts another configuration into effect. Inputs whose table is what it
+// was are not touched: they keep their schedule, their process and what they
+// have counted. On an error, which lists the options that a drop-in refuses,
+// nothing has changed. Builtin, Own, Runtime, Sink and Logger stay as they are.
+func (s *Supervisor) Reload(ctx context.Context, c Config) (Changes, error) {
+	s.reloading.Lock()
+	defer s.reloading.Unlock()
+	next, fresh, gone := s.compare(c)
+	s.mu.Lock()
+	was := s.config
+	s.config.Host, s.config.Tags, s.config.LogLevel = c.Host, c.Tags, c.LogLevel
+	s.config.RoundInterval, s.config.DropIns = c.RoundInterval, c.DropIns
+	s.mu.Unlock()
+	var begun []*instance
+	for i, in := range fresh {
+		next[i] = s.instance(in)
+		begun = append(begun, next[i])
+		s.place(next[i])
+	}
+	s.startGroups()
+	err := s.started(ctx, begun)
+	if err == nil {
+		s.introduce(ctx, begun)
+		err = mistakes(begun)
+	}
+	if err != nil {
+		s.mu.Lock()
+		s.config = was
+		s.mu.Unlock()
+		s.drop(begun)
+		return Changes{Kept: len(s.all())}, err
+	}
+	return s.adopt(next, begun, gone, c), nil
+}
+
+// compare finds for every input the instance that gathers it as it is. Inputs
+// without one are fresh, by their place in next; instances without one go.
+func (s *Supervisor) compare(c Config) (next []*instance, fresh map[int]config.Input, gone []*instance) {
+	gone = slices.Clone(s.all())
+	next, fresh = make([]*instance, len(c.Inputs)), map[int]config.Input{}
+	alike := c.Host == s.config.Host && c.RoundInterval == s.config.RoundInterval
+	for i, in := range c.Inputs {
+		at := slices.IndexFunc(gone, func(old *instance) bool { return alike && old.input.Same(&in) })
+		if at < 0 {
+			fresh[i] = in
+			continue
+		}
+		next[i], gone = gone[at], slices.Delete(gone, at, at+1)
+	}
+	return next, fresh, gone
+}
+
+// introduce makes instances known to programs that were running before them.
+func (s *Supervisor) introduce(ctx context.Context, instances []*instance) {
+	var wg sync.WaitGroup
+	for _, in := range instances {
+		g, known := in.host()
+		if p := g.running(); p != nil && p != known {
+			wg.Go(func() { in.configure(ctx, p) })
+		}
+	}
+	wg.Wait()
+}
+
+// adopt makes next the instances that gather. Those that go have ended before
+// those in their place begin: two programs of one table do not run at once.
+func (s *Supervisor) adopt(next, begun, gone []*instance, c Config) Changes {
+	changes := Changes{Kept: len(next) - len(begun)}
+	for _, in := range gone {
+		changes.Stopped = append(changes.Stopped, in.name())
+	}
+	s.drop(gone)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i, in := range next {
+		in.rename(c.Inputs[i].ID)
+		in.lines.setGlobal(c.Tags)
+	}
+	s.instances = next
+	for _, in := range begun {
+		changes.Started = append(changes.Started, in.name())
+		if s.running != nil {
+			in.begin(s.running)
+		}
+	}
+	return changes
+}
+
+// drop ends instances, and programs that have no other.
+func (s *Supervisor) drop(instances []*instance) {
+	var wg sync.WaitGroup
+	for _, in := range instances {
+		wg.Go(in.end)
+	}
+	wg.Wait()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, in := range instances {
+		in.leaving = true
+		g, known := in.host()
+		if !s.quit(in, g) && known != nil {
+			s.wg.Go(func() { in.release(known) })
+		}
+	}
+}
+
+// Refresh looks at the files of the drop-ins and puts into effect what has
+// changed. It returns when that is done.
+func (s *Supervisor) Refresh(ctx context.Context) {
+	s.refresh(ctx, func(*group) bool { return true }, false)
+}
+
+// Retry starts the programs of inputs again that have been left alone, or wait,
+// and looks at their files as Refresh does. The name is an input's ID or name,
+// or a program's; empty: all of them. It returns how many inputs were meant.
+func (s *Supervisor) Retry(ctx context.Context, name string) (n int) {
+	meant := map[*group]bool{}
+	for _, in := range s.all() {
+		g, _ := in.host()
+		if name == "" || name == in.name() || name == in.input.Name || name == g.name {
+			meant[g] = true
+			n++
+		}
+	}
+	s.refresh(ctx, func(g *group) bool { return meant[g] }, true)
+	return n
+}
+
+func (s *Supervisor) refresh(ctx context.Context, of func(*group) bool, force bool) {
+	s.mu.Lock()
+	groups := slices.Collect(maps.Values(s.groups))
+	s.mu.Unlock()
+	var wg sync.WaitGroup
+	for _, g := range groups {
+		if of(g) {
+			wg.Go(func() { g.refresh(ctx, force) })
+		}
+	}
+	wg.Wait()
+}
