@@ -9,15 +9,16 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"os/signal"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/rpicluster/vitals/agent/collect"
 	"github.com/rpicluster/vitals/agent/config"
-	"github.com/rpicluster/vitals/agent/output"
+	"github.com/rpicluster/vitals/agent/trust"
 	"github.com/rpicluster/vitals/plugins/builtin"
 )
 
@@ -27,14 +28,22 @@ const primeTime = 500 * time.Millisecond
 
 // agent is the program with its configuration read.
 type agent struct {
-	config  *config.Config
-	log     *slog.Logger
-	stdout  io.Writer
-	logFile io.Closer // nil: standard error
-	started time.Time
+	flags      *flags
+	log        *slog.Logger
+	level      slog.LevelVar
+	stdout     io.Writer
+	logFile    io.Closer // nil: standard error
+	started    time.Time
+	runtimeDir string // of plugin sockets
 
-	outputs    []*output.Output
+	outputs    outputs
 	supervisor *collect.Supervisor
+
+	reloading sync.Mutex // one reload at a time
+
+	mu        sync.Mutex
+	config    *config.Config // replaced by a reload, never changed
+	reloadErr error          // of the last reload
 }
 
 // newAgent reads the node file. Nothing is started.
@@ -43,7 +52,7 @@ func newAgent(f *flags, stdout, stderr io.Writer) (*agent, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &agent{config: c, stdout: stdout, started: time.Now()}
+	a := &agent{flags: f, config: c, stdout: stdout, started: time.Now()}
 	to := stderr
 	if c.Agent.LogFile != "" && !f.test {
 		file, err := openLog(c.Agent.LogFile)
@@ -52,7 +61,8 @@ func newAgent(f *flags, stdout, stderr io.Writer) (*agent, error) {
 		}
 		a.logFile, to = file, file
 	}
-	a.log = slog.New(slog.NewTextHandler(to, &slog.HandlerOptions{Level: level(f, c)}))
+	a.log = slog.New(slog.NewTextHandler(to, &slog.HandlerOptions{Level: &a.level}))
+	a.level.Set(level(f, c))
 	for _, w := range c.Warnings {
 		a.log.Warn(w)
 	}
@@ -122,7 +132,7 @@ func checkDropIns(ctx context.Context, c *config.Config) (warnings []string, err
 	}
 	defer remove()
 	warnings, err = collect.Check(ctx, collect.Config{
-		Inputs: c.Inputs, Host: c.Host, LogLevel: "error", Runtime: dir, Logger: slog.New(slog.DiscardHandler),
+		Inputs: c.Inputs, Host: c.Host, LogLevel: "error", DropIns: rules(c), Runtime: dir, Logger: slog.New(slog.DiscardHandler),
 	})
 	return warnings, mistakes(err)
 }
@@ -156,47 +166,46 @@ func openLog(path string) (*os.File, error) {
 	return f, nil
 }
 
-// collect starts the plugin programs, for a single gather or for all that come.
-func (a *agent) collect(ctx context.Context, runtimeDir string, sink collect.Sink, once bool) error {
+// gathering is what the supervisor does by a configuration.
+func (a *agent) gathering(c *config.Config) collect.Config {
 	logLevel := "info"
-	switch {
-	case a.log.Enabled(ctx, slog.LevelDebug):
+	switch level(a.flags, c) {
+	case slog.LevelDebug:
 		logLevel = "debug"
-	case !a.log.Enabled(ctx, slog.LevelWarn):
+	case slog.LevelError:
 		logLevel = "error"
 	}
-	var err error
-	a.supervisor, err = collect.Start(ctx, collect.Config{
-		Once:   once,
-		Inputs: a.config.Inputs, Host: a.config.Host, Tags: a.config.Tags,
-		RoundInterval: a.config.Agent.RoundInterval, LogLevel: logLevel,
-		Builtin: []string{"/proc/self/exe", "plugin"}, Runtime: runtimeDir,
-		Sink: sink, Logger: a.log,
-	})
+	return collect.Config{
+		Inputs: c.Inputs, Host: c.Host, Tags: c.Tags,
+		RoundInterval: c.Agent.RoundInterval, LogLevel: logLevel,
+		Builtin: []string{"/proc/self/exe", "plugin"}, Runtime: a.runtimeDir,
+		DropIns: rules(c),
+		Logger:  a.log,
+	}
+}
+
+// rules say which drop-ins may be run.
+func rules(c *config.Config) trust.Rules {
+	return trust.Rules{Directories: c.Agent.PluginDirectory, Owner: -1}
+}
+
+// collect starts the plugin programs, for a single gather or for all that come.
+func (a *agent) collect(ctx context.Context, sink collect.Sink, once bool) (err error) {
+	c := a.gathering(a.config)
+	c.Sink, c.Once = sink, once
+	a.supervisor, err = collect.Start(ctx, c)
 	return mistakes(err)
 }
 
-// open opens the outputs. Without a directory they send once, from memory.
+// open opens the outputs.
 func (a *agent) open(directory string) error {
-	for _, o := range a.config.Outputs {
-		out, err := output.Open(output.Config{
-			Output: o, Disk: a.config.Agent.DiskBuffer, Directory: directory, Once: directory == "",
-			MaxBytes: a.config.Agent.BufferMaxBytes, Logger: a.log,
-			UserAgent: "vitals-agent/" + version + " " + runtime.Version(),
-		})
-		if err != nil {
+	a.outputs.open = a.opener(directory)
+	for _, c := range a.config.Outputs {
+		if err := a.outputs.add(c); err != nil {
 			return err
 		}
-		a.outputs = append(a.outputs, out)
 	}
 	return nil
-}
-
-// deliver passes lines to every output.
-func (a *agent) deliver(ctx context.Context, lines []byte, n int) {
-	for _, o := range a.outputs {
-		o.Append(ctx, lines, n)
-	}
 }
 
 // testGather prints what every input has to say.
@@ -216,20 +225,21 @@ func (a *agent) once(ctx context.Context) error {
 	if err := a.open(""); err != nil {
 		return err
 	}
-	errs := []error{a.gatherOnce(ctx, a.deliver)}
-	for _, o := range a.outputs {
+	errs := []error{a.gatherOnce(ctx, a.outputs.deliver)}
+	for _, o := range a.outputs.list() {
 		errs = append(errs, o.Flush(ctx), o.Close(ctx))
 	}
 	return errors.Join(errs...)
 }
 
 func (a *agent) gatherOnce(ctx context.Context, sink collect.Sink) error {
-	dir, remove, err := socketDirectory()
-	if err != nil {
+	var remove func()
+	var err error
+	if a.runtimeDir, remove, err = socketDirectory(); err != nil {
 		return err
 	}
 	defer remove()
-	err = a.collect(ctx, dir, sink, true)
+	err = a.collect(ctx, sink, true)
 	defer a.supervisor.Close()
 	if err != nil {
 		return err
@@ -244,19 +254,21 @@ func (a *agent) gatherOnce(ctx context.Context, sink collect.Sink) error {
 
 // serve gathers and sends until ctx ends. Outputs outlive the collectors, so
 // that the last lines are still taken in.
-func (a *agent) serve(ctx context.Context) error {
-	dir, remove, err := socketDirectory()
-	if err != nil {
+func (a *agent) serve(ctx context.Context) (err error) {
+	var remove func()
+	if a.runtimeDir, remove, err = socketDirectory(); err != nil {
 		return err
 	}
 	defer remove()
-	ignoreHangup(ctx, a.log)
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
 	socket, err := a.listen(ctx)
 	if err != nil {
 		return err
 	}
 	defer socket.Close()
-	err = a.collect(ctx, dir, a.deliver, false)
+	err = a.collect(ctx, a.outputs.deliver, false)
 	defer a.supervisor.Close()
 	if err == nil {
 		err = a.open(a.config.Agent.BufferDirectory)
@@ -268,18 +280,16 @@ func (a *agent) serve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer a.answer(socket)()
-	a.log.Info("vitals-agent runs", "version", version, "config", a.config.Path, "inputs", len(a.config.Inputs), "outputs", len(a.outputs))
 	sending, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
-	errs := make([]error, len(a.outputs))
+	a.outputs.run(sending)
+	defer a.answer(ctx, socket)()
+	a.log.Info("vitals-agent runs", "version", version, "config", a.config.Path, "inputs", len(a.config.Inputs), "outputs", len(a.config.Outputs))
 	var wg sync.WaitGroup
-	for i, o := range a.outputs {
-		wg.Go(func() { errs[i] = o.Run(sending) })
-	}
+	wg.Go(func() { a.watch(ctx, hangups) })
 	a.supervisor.Run(ctx)
 	a.log.Info("vitals-agent stops")
-	stop()
 	wg.Wait()
-	return errors.Join(errs...)
+	stop()
+	return a.outputs.wait()
 }

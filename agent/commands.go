@@ -27,9 +27,11 @@ type command struct {
 // commands are all of them, in the order in which the help lists them.
 func commands() []command {
 	return []command{
-		{name: runCommand, flags: "test once input-filter output-filter", short: "gather and send until told to stop; may be left out", run: runAgent},
+		{name: runCommand, flags: "test once input-filter output-filter watch-config", short: "gather and send until told to stop; may be left out", run: runAgent},
 		{name: "config check", flags: "input-filter output-filter", short: "say what is wrong with the node file", more: configCheckHelp, run: checkConfig},
+		{name: "reload", flags: "json", short: "read the node file again; touch only what has changed", more: reloadHelp, run: askReload},
 		{name: "plugins describe", args: "FILE", short: "what a collector says of itself, as JSON", more: describeHelp, run: describePlugin},
+		{name: "plugins retry", args: "NAME", short: "start a collector's program again that was left alone", more: retryHelp, run: askRetry},
 		{name: "status", flags: "json", short: "how the running agent is doing", more: statusHelp, run: showStatus},
 		{name: "version", short: "which version this is", run: showVersion},
 	}
@@ -154,6 +156,9 @@ const helpColumn = 30
 func runAgent(ctx context.Context, f *flags, stdout, stderr io.Writer) error {
 	if f.test && f.once {
 		return errors.New("--test and --once exclude each other: one sends nothing, the other does")
+	}
+	if f.watchConfig != "" && f.watchConfig != "notify" && f.watchConfig != "poll" {
+		return fmt.Errorf("--watch-config %s: it is notify or poll", f.watchConfig)
 	}
 	a, err := newAgent(f, stdout, stderr)
 	if err != nil {

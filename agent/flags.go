@@ -29,6 +29,8 @@ How:
   --test                 exit code 1 if a collector fails
   --once                 exit code 1 if a collector fails or lines could not be sent; those are
                          lost, for the buffer on disk belongs to the agent that runs
+  --watch-config HOW     reload the node file when it changes: "notify" is told of changes, "poll"
+                         looks every 2 s (for network file systems)
   --debug                log more
   --quiet                log errors only
   --version, --help      a flag may be written with one dash, as Telegraf's
@@ -40,6 +42,7 @@ Examples:
 
 Signals:
   SIGTERM, SIGINT        send what is gathered, keep the rest in the buffer, end
+  SIGHUP                 read the node file again; only what has changed in it is touched
 `
 
 // flags are the command line.
@@ -54,6 +57,7 @@ type flags struct {
 	test, once   bool
 	debug, quiet bool
 	json         bool
+	watchConfig  string // empty, "notify" or "poll"
 }
 
 // parseFlags reads flags and words in any order.
@@ -66,6 +70,7 @@ func parseFlags(args []string) (*flags, error) {
 	set.StringVar(&f.config, "config", "", "")
 	set.StringVar(&inputs, "input-filter", "", "")
 	set.StringVar(&outputs, "output-filter", "", "")
+	set.StringVar(&f.watchConfig, "watch-config", "", "")
 	set.BoolVar(&f.test, "test", false, "")
 	set.BoolVar(&f.once, "once", false, "")
 	set.BoolVar(&f.debug, "debug", false, "")
@@ -140,7 +145,6 @@ func flagError(set *flag.FlagSet, err error) error {
 // telegrafFlags are flags of Telegraf's that are not there, and what to do.
 var telegrafFlags = map[string]string{
 	"config-directory": "this version reads one node file; put everything into that",
-	"watch-config":     "this version does not watch its node file; restart it after a change",
 	"test-wait":        "--test gathers once and ends; it needs no time to wait",
 	"pidfile":          "vitals-agent writes no pid file; its service manager knows its process",
 	"select":           "this version knows no labels; use --input-filter",

@@ -103,7 +103,7 @@ func TestWrongFlags(t *testing.T) {
 	f("--colour", "there is no flag --colour; see vitals-agent --help")
 	f("--config", "needs an argument")
 	f("--config-directory /etc", "--config-directory: this version reads one node file")
-	f("-watch-config notify", "restart it after a change")
+	f("-watch-config inotify", "it is notify or poll")
 	f("statu", `did you mean "status"?`)
 	f("statu now", `there is no command "statu"; did you mean "status"?`)
 	f("config chek", `there is no command "config chek"; did you mean "config check"?`)

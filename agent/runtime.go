@@ -1,12 +1,9 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -54,21 +51,4 @@ func removeStale(base string) {
 			os.RemoveAll(dir)
 		}
 	}
-}
-
-// ignoreHangup keeps SIGHUP from ending the agent, and says what to do instead.
-func ignoreHangup(ctx context.Context, log *slog.Logger) {
-	hangups := make(chan os.Signal, 1)
-	signal.Notify(hangups, syscall.SIGHUP)
-	go func() {
-		defer signal.Stop(hangups)
-		for {
-			select {
-			case <-hangups:
-				log.Warn("SIGHUP: this version does not read its node file again; restart it")
-			case <-ctx.Done():
-				return
-			}
-		}
-	}()
 }

@@ -25,12 +25,20 @@ type status struct {
 	Uptime  time.Duration    `json:"uptime_ns"`
 	Inputs  []collect.Status `json:"inputs"`
 	Outputs []output.Status  `json:"outputs"`
+	// ReloadError is what was wrong with the node file when it was last read
+	// again; what runs is what it was before.
+	ReloadError string `json:"reload_error,omitempty"`
 }
 
 func (a *agent) status() status {
+	a.mu.Lock()
 	s := status{Version: version, Node: a.config.Host, Config: a.config.Path, Started: a.started, Uptime: time.Since(a.started)}
+	if a.reloadErr != nil {
+		s.ReloadError = a.reloadErr.Error()
+	}
+	a.mu.Unlock()
 	s.Inputs = a.supervisor.Status()
-	for _, o := range a.outputs {
+	for _, o := range a.outputs.list() {
 		s.Outputs = append(s.Outputs, o.Status())
 	}
 	return s
@@ -63,13 +71,34 @@ func (noListener) Close() error { return nil }
 func (noListener) Addr() net.Addr { return &net.UnixAddr{} }
 
 // answer serves the control socket until stop is called.
-func (a *agent) answer(ln net.Listener) (stop func()) {
+func (a *agent) answer(ctx context.Context, ln net.Listener) (stop func()) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		enc := json.NewEncoder(w)
-		enc.SetIndent("", "  ")
-		_ = enc.Encode(a.status())
+		_ = writeJSON(w, a.status())
+	})
+	mux.HandleFunc("POST /reload", func(w http.ResponseWriter, _ *http.Request) {
+		done, err := a.reload(ctx)
+		a.mu.Lock()
+		a.reloadErr = err
+		a.mu.Unlock()
+		if err != nil {
+			http.Error(w, "the node file was not reloaded; everything goes on as it was: "+err.Error(), http.StatusUnprocessableEntity)
+			return
+		}
+		_ = writeJSON(w, done)
+	})
+	mux.HandleFunc("POST /plugins/retry", func(w http.ResponseWriter, r *http.Request) {
+		var name string
+		if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 4096)).Decode(&name); err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		n := a.supervisor.Retry(ctx, name)
+		if n == 0 {
+			http.Error(w, fmt.Sprintf("no input and no program is called %q; see vitals-agent status", name), http.StatusNotFound)
+			return
+		}
+		_ = writeJSON(w, retried{Inputs: n})
 	})
 	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 5 * time.Second}
 	done := make(chan struct{})
@@ -91,9 +120,7 @@ func showStatus(ctx context.Context, f *flags, w, _ io.Writer) error {
 		return err
 	}
 	if f.json {
-		enc := json.NewEncoder(w)
-		enc.SetIndent("", "  ")
-		if err := enc.Encode(s); err != nil {
+		if err := writeJSON(w, s); err != nil {
 			return err
 		}
 	} else if err := s.print(w, time.Now()); err != nil {
@@ -105,9 +132,19 @@ func showStatus(ctx context.Context, f *flags, w, _ io.Writer) error {
 	return nil
 }
 
+// writeJSON writes v as a person can read it.
+func writeJSON(w io.Writer, v any) error {
+	if r, ok := w.(http.ResponseWriter); ok {
+		r.Header().Set("Content-Type", "application/json")
+	}
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
+}
+
 func (s *status) failing() bool {
 	for _, in := range s.Inputs {
-		if in.State == collect.StateFailing {
+		if in.State == collect.StateFailing || in.State == collect.StateFailed {
 			return true
 		}
 	}
@@ -143,7 +180,13 @@ func (s *status) print(w io.Writer, now time.Time) error {
 // worth knowing too.
 func (s *status) troubles(now time.Time) string {
 	var b strings.Builder
+	if s.ReloadError != "" {
+		fmt.Fprintf(&b, "\nnode file: not reloaded, everything goes on as it was: %s", s.ReloadError)
+	}
 	for _, in := range s.Inputs {
+		if in.Notice != "" {
+			fmt.Fprintf(&b, "\n%s: %s", in.ID, in.Notice)
+		}
 		if in.LastError != "" {
 			fmt.Fprintf(&b, "\n%s: %s ago: %s", in.ID, ago(in.LastErrorAt, now), in.LastError)
 		}

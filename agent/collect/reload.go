@@ -9,10 +9,11 @@ import (
 	"github.com/rpicluster/vitals/agent/config"
 )
 
-// Changes are what a Reload has done, by the inputs' IDs.
+// Changes are what a reload has done, by IDs.
 type Changes struct {
-	Kept    int      `json:"kept"`
+	Kept    int      `json:"kept"` // not touched
 	Started []string `json:"started,omitempty"`
+	Changed []string `json:"changed,omitempty"`
 	Stopped []string `json:"stopped,omitempty"`
 }
 
@@ -84,9 +85,6 @@ func (s *Supervisor) introduce(ctx context.Context, instances []*instance) {
 // those in their place begin: two programs of one table do not run at once.
 func (s *Supervisor) adopt(next, begun, gone []*instance, c Config) Changes {
 	changes := Changes{Kept: len(next) - len(begun)}
-	for _, in := range gone {
-		changes.Stopped = append(changes.Stopped, in.name())
-	}
 	s.drop(gone)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -95,12 +93,24 @@ func (s *Supervisor) adopt(next, begun, gone []*instance, c Config) Changes {
 		in.lines.setGlobal(c.Tags)
 	}
 	s.instances = next
+	var was, is []string
+	for _, in := range gone {
+		was = append(was, in.name())
+	}
 	for _, in := range begun {
-		changes.Started = append(changes.Started, in.name())
+		is = append(is, in.name())
 		if s.running != nil {
 			in.begin(s.running)
 		}
 	}
+	for _, id := range is {
+		if slices.Contains(was, id) {
+			changes.Changed = append(changes.Changed, id)
+		} else {
+			changes.Started = append(changes.Started, id)
+		}
+	}
+	changes.Stopped = slices.DeleteFunc(was, func(id string) bool { return slices.Contains(is, id) })
 	return changes
 }
 

@@ -81,6 +81,7 @@ type Output struct {
 	rejects *rejects
 	backoff influx.Backoff
 	wake    chan struct{}
+	changes chan change
 
 	mu       sync.Mutex
 	memory   memory
@@ -92,7 +93,7 @@ type Output struct {
 // no error: the output then works from memory, and says so. One that another
 // process uses is: two agents would write everything twice.
 func Open(c Config) (*Output, error) {
-	o := &Output{config: c, log: c.Logger.With("output", c.ID), wake: make(chan struct{}, 1)}
+	o := &Output{config: c, log: c.Logger.With("output", c.ID), wake: make(chan struct{}, 1), changes: make(chan change)}
 	o.memory.limit, o.memory.batchLines = c.BufferLimit, min(c.BatchSize, c.BufferLimit)
 	if err := o.openSpool(); errors.Is(err, spool.ErrLocked) {
 		return nil, fmt.Errorf("output %s: another vitals-agent seems to run with this buffer; stop it, or give this one a buffer_directory of its own: %w", c.ID, err)
@@ -187,7 +188,10 @@ func (o *Output) toDisk(ctx context.Context, lines []byte, n int) bool {
 	if err != nil {
 		return false
 	}
-	if o.queue.Backlog().Lines >= int64(o.config.BatchSize) {
+	o.mu.Lock()
+	enough := int64(o.config.BatchSize)
+	o.mu.Unlock()
+	if o.queue.Backlog().Lines >= enough {
 		o.poke()
 	}
 	return true
@@ -241,6 +245,10 @@ func (o *Output) Run(ctx context.Context) error {
 		everything := false
 		select {
 		case <-ctx.Done():
+			continue
+		case to := <-o.changes:
+			o.adopt(to)
+			timer.Reset(0)
 			continue
 		case <-o.wake:
 		case <-timer.C:

@@ -1,0 +1,135 @@
+package main
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+
+	"github.com/rpicluster/vitals/agent/trust"
+)
+
+const (
+	// settleTime is how long files must have been left alone before they are
+	// looked at: somebody who copies one is not done at the first byte.
+	settleTime = 2 * time.Second
+	// rescanTime is how often files are looked at without an event.
+	rescanTime = time.Minute
+	// pollTime is that where there are no events, or none shall be relied on.
+	pollTime = 2 * time.Second
+)
+
+// watcher puts into effect what changes on disk while the agent runs: the files
+// of drop-ins, and the node file where that is asked for. SIGHUP is for both.
+type watcher struct {
+	agent   *agent
+	events  *fsnotify.Watcher // nil: there are none
+	node    trust.Stamp       // of the node file, when it was last read
+	arrived bool              // files of drop-ins have changed
+	looks   sync.WaitGroup
+}
+
+// watch runs until ctx ends.
+func (a *agent) watch(ctx context.Context, hangups <-chan os.Signal) {
+	w := &watcher{agent: a, node: nodeStamp(a.config.Path)}
+	defer w.looks.Wait()
+	every := rescanTime
+	events, err := fsnotify.NewWatcher()
+	if err != nil {
+		a.log.Info("changed files are noticed by looking now and then", "why", err)
+		every = pollTime
+	} else {
+		defer events.Close()
+		w.events = events
+	}
+	if a.flags.watchConfig == "poll" {
+		every = pollTime
+	}
+	w.run(ctx, hangups, every)
+}
+
+func (w *watcher) run(ctx context.Context, hangups <-chan os.Signal, every time.Duration) {
+	rescan, settled := time.NewTicker(every), time.NewTimer(every)
+	defer rescan.Stop()
+	defer settled.Stop()
+	var changes <-chan fsnotify.Event
+	if w.events != nil {
+		changes = w.events.Events
+	}
+	for {
+		w.listen()
+		select {
+		case <-ctx.Done():
+			return
+		case <-hangups:
+			w.reload(ctx, "SIGHUP")
+			w.look(ctx)
+		case e := <-changes:
+			if strings.HasPrefix(filepath.Base(e.Name), trust.Prefix) {
+				w.arrived = true
+			}
+			settled.Reset(settleTime)
+		case <-settled.C:
+			w.look(ctx)
+		case <-rescan.C:
+			w.look(ctx)
+		}
+	}
+}
+
+// listen asks for the events of directories that are new, or there again.
+func (w *watcher) listen() {
+	if w.events == nil {
+		return
+	}
+	a := w.agent
+	a.mu.Lock()
+	directories := slices.Clone(a.config.Agent.PluginDirectory)
+	a.mu.Unlock()
+	if a.flags.watchConfig != "" {
+		directories = append(directories, filepath.Dir(a.config.Path))
+	}
+	known := w.events.WatchList()
+	for _, dir := range directories {
+		if !slices.Contains(known, dir) {
+			_ = w.events.Add(dir) // one that is not there may come, and is looked for again
+		}
+	}
+}
+
+// look puts into effect what is different on disk. A node file that was
+// refused is tried again when collectors' files have come: one may have been
+// missing.
+func (w *watcher) look(ctx context.Context) {
+	a := w.agent
+	a.mu.Lock()
+	refused := a.reloadErr != nil
+	a.mu.Unlock()
+	switch {
+	case a.flags.watchConfig != "" && nodeStamp(a.config.Path) != w.node:
+		w.reload(ctx, "it has changed")
+	case refused && w.arrived:
+		w.reload(ctx, "a collector's file has changed")
+	}
+	w.arrived = false
+	w.looks.Go(func() { a.supervisor.Refresh(ctx) })
+}
+
+func (w *watcher) reload(ctx context.Context, why string) {
+	w.node = nodeStamp(w.agent.config.Path)
+	w.agent.tryReload(ctx, why)
+}
+
+// nodeStamp is the state of the node file, or of the one that it links to.
+func nodeStamp(path string) trust.Stamp {
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		path = real
+	}
+	s, _ := trust.StampOf(path) // one that is gone differs, too
+	return s
+}
