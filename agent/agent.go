@@ -132,7 +132,7 @@ func checkDropIns(ctx context.Context, c *config.Config) (warnings []string, err
 	}
 	defer remove()
 	warnings, err = collect.Check(ctx, collect.Config{
-		Inputs: c.Inputs, Host: c.Host, LogLevel: "error", DropIns: rules(c), Runtime: dir, Logger: slog.New(slog.DiscardHandler),
+		Inputs: c.Inputs, Host: c.Host, LogLevel: "error", DropIns: rules(c), Shim: []string{"/proc/self/exe", "exec-plugin"}, Runtime: dir, Logger: slog.New(slog.DiscardHandler),
 	})
 	return warnings, mistakes(err)
 }
@@ -179,8 +179,8 @@ func (a *agent) gathering(c *config.Config) collect.Config {
 		Inputs: c.Inputs, Host: c.Host, Tags: c.Tags,
 		RoundInterval: c.Agent.RoundInterval, LogLevel: logLevel,
 		Builtin: []string{"/proc/self/exe", "plugin"}, Runtime: a.runtimeDir,
-		DropIns: rules(c),
-		Logger:  a.log,
+		DropIns: rules(c), Shim: []string{"/proc/self/exe", "exec-plugin"},
+		Logger: a.log,
 	}
 }
 

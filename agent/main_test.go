@@ -23,6 +23,7 @@ import (
 
 	"github.com/rpicluster/vitals/agent/collect"
 	"github.com/rpicluster/vitals/agent/output"
+	"github.com/rpicluster/vitals/agent/program"
 	"github.com/rpicluster/vitals/internal/control"
 	"github.com/rpicluster/vitals/plugins"
 	"github.com/rpicluster/vitals/plugins/builtin"
@@ -34,6 +35,10 @@ func TestMain(m *testing.M) {
 	if len(os.Args) == 2 && os.Args[1] == "plugin" {
 		plugins.Serve(builtin.All()...)
 		return
+	}
+	if len(os.Args) > 1 && os.Args[1] == "exec-plugin" {
+		fmt.Fprintln(os.Stderr, program.Exec(os.Args[2:]))
+		os.Exit(126)
 	}
 	os.Exit(m.Run())
 }

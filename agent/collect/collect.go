@@ -40,6 +40,9 @@ type Config struct {
 	// DropIns says where the programs of the other collectors are, and which
 	// may be run.
 	DropIns trust.Rules
+	// Shim is the command that puts one of them under Limits and runs it.
+	Shim   []string
+	Limits program.Limits
 	// Runtime is a directory for sockets that only the agent's user may enter.
 	Runtime string
 	Sink    Sink

@@ -28,6 +28,10 @@ func TestMain(m *testing.M) {
 		serveFake()
 		return
 	}
+	if len(os.Args) > 1 && os.Args[1] == "exec-plugin" {
+		fmt.Fprintln(os.Stderr, program.Exec(os.Args[2:]))
+		os.Exit(126)
+	}
 	os.Exit(m.Run())
 }
 

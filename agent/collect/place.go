@@ -77,10 +77,11 @@ func (s *Supervisor) group(name string, in config.Input) *group {
 	}
 	launch := func(ctx context.Context, file *trust.File) (*program.Process, error) {
 		defer s.turns.take(ctx)()
-		from := cmd
-		if file != nil {
-			from.Argv, from.Env = []string{file.Path}, withPython(slices.Clone(cmd.Env))
+		if file == nil {
+			return program.Start(ctx, cmd)
 		}
+		from := s.dropInCommand(cmd)
+		from.File, from.Argv = file, []string{file.Path}
 		return program.Start(ctx, from)
 	}
 	if s.ownName(in.Name) && in.Executable == "" {
@@ -93,6 +94,15 @@ func (s *Supervisor) group(name string, in config.Input) *group {
 		g.file = &dropIn{name: strings.TrimPrefix(filepath.Base(in.Executable), trust.Prefix), rules: s.rules}
 	}
 	return g
+}
+
+// dropInCommand adds to a command what drop-ins get, by the settings of now.
+func (s *Supervisor) dropInCommand(cmd program.Command) program.Command {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	cmd.Shim, cmd.Limits = s.config.Shim, s.config.Limits
+	cmd.Env = withPython(slices.Clone(cmd.Env))
+	return cmd
 }
 
 // rules are those of now: a reload may change them.

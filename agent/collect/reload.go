@@ -20,7 +20,7 @@ type Changes struct {
 // Reload puts another configuration into effect. Inputs whose table is what it
 // was are not touched: they keep their schedule, their process and what they
 // have counted. On an error, which lists the options that a drop-in refuses,
-// nothing has changed. Builtin, Own, Runtime, Sink and Logger stay as they are.
+// nothing has changed. Builtin, Own, Shim, Runtime, Sink and Logger stay as they are.
 func (s *Supervisor) Reload(ctx context.Context, c Config) (Changes, error) {
 	s.reloading.Lock()
 	defer s.reloading.Unlock()
@@ -28,7 +28,7 @@ func (s *Supervisor) Reload(ctx context.Context, c Config) (Changes, error) {
 	s.mu.Lock()
 	was := s.config
 	s.config.Host, s.config.Tags, s.config.LogLevel = c.Host, c.Tags, c.LogLevel
-	s.config.RoundInterval, s.config.DropIns = c.RoundInterval, c.DropIns
+	s.config.RoundInterval, s.config.DropIns, s.config.Limits = c.RoundInterval, c.DropIns, c.Limits
 	s.mu.Unlock()
 	var begun []*instance
 	for i, in := range fresh {

@@ -63,8 +63,8 @@ func newLab(t *testing.T) *lab {
 	l.config = Config{
 		Host: "n1", Tags: map[string]string{"host": "n1", "rack": "a"}, RoundInterval: true,
 		Builtin: []string{os.Args[0], "plugin"}, Runtime: run, Sink: l.take,
-		DropIns: trust.Rules{Directories: []string{l.dir}, Owner: os.Getuid()},
-		Logger:  slog.New(slog.NewTextHandler(l.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		DropIns: trust.Rules{Directories: []string{l.dir}, Owner: os.Getuid()}, Shim: []string{os.Args[0], "exec-plugin"},
+		Logger: slog.New(slog.NewTextHandler(l.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
 	return l
 }
