@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"time"
 
 	"github.com/rpicluster/vitals/plugins/proto"
 )
@@ -45,10 +46,17 @@ func Flaws(r *proto.DescribeReply) []error {
 			}
 			owner[name] = c.Name
 		}
+		if every := time.Duration(c.DefaultIntervalNs); every != 0 && every < minInterval {
+			flaws = append(flaws, fmt.Errorf("%s: it wants to be gathered every %v; %v is the least", c.Name, every, minInterval))
+		}
 		flaws = append(flaws, optionFlaws(c)...)
 	}
 	return flaws
 }
+
+// minInterval is the least that a collector may ask for by itself, so that
+// none keeps its host busy.
+const minInterval = 100 * time.Millisecond
 
 func optionFlaws(c *proto.CollectorDescription) []error {
 	var flaws []error

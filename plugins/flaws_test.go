@@ -30,6 +30,7 @@ func TestFlaws(t *testing.T) {
 	f(`a: the option "namepass" is the agent's`, one("a", "namepass"))
 	f(`a: two options are called "x"`, one("a", "x", "x"))
 	f("a: an option without a name", one("a", ""))
+	f("a: it wants to be gathered every 1ns; 100ms is the least", &proto.CollectorDescription{Name: "a", DefaultIntervalNs: 1})
 }
 
 type clock struct{ Interval string }
