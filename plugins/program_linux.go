@@ -6,8 +6,10 @@ import (
 	"os"
 	"runtime"
 	"strconv"
+	"strings"
 	"syscall"
 
+	"github.com/hashicorp/go-plugin"
 	"golang.org/x/sys/unix"
 )
 
@@ -50,30 +52,44 @@ func ownSession() bool {
 	return err == nil && id == os.Getpid()
 }
 
-// maxPasses bounds how often EndSession looks again for what was being started
+// EndSession kills every process of a session but the one that leads it. A
+// host does so for a plugin that has ended, before it reaps it: whatever the
+// plugin's collectors have started is in its session, unless it has left that,
+// as daemons do.
+func EndSession(id int) {
+	endAll(func(pid int) bool { return pid != id && liveMember(pid, id) })
+}
+
+// EndOffspring kills every process but this one that was given a socket
+// directory in or below dir, and every one that such a process has started, for
+// it has inherited that variable: be it in a session of its own, and whoever
+// its parent is now. Only what has cleared its environment is not found.
+func EndOffspring(dir string) {
+	if dir != "" {
+		endAll(func(pid int) bool { return pid != os.Getpid() && hasSocketsIn(pid, dir) })
+	}
+}
+
+// maxPasses bounds how often endAll looks again for what was being started
 // while it looked.
 const maxPasses = 10
 
-// EndSession kills every process of a session but the one that leads it. A
-// host does so for a plugin that has ended, before it reaps it: whatever the
-// plugin's collectors have started is in its session, unless it has left that
-// on purpose, as daemons do.
-func EndSession(id int) {
+func endAll(matches func(pid int) bool) {
 	for range maxPasses {
-		if !killMembers(id) {
+		if !killAll(matches) {
 			return
 		}
 	}
 }
 
-func killMembers(id int) (killed bool) {
+func killAll(matches func(pid int) bool) (killed bool) {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
 		return false
 	}
 	for _, e := range entries {
 		pid, err := strconv.Atoi(e.Name())
-		if err == nil && pid != id && liveMember(pid, id) && syscall.Kill(pid, syscall.SIGKILL) == nil {
+		if err == nil && matches(pid) && syscall.Kill(pid, syscall.SIGKILL) == nil {
 			killed = true
 		}
 	}
@@ -89,4 +105,19 @@ func liveMember(pid, session int) bool {
 	// What follows the name, which may hold anything: state ppid pgrp session
 	f := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
 	return len(f) > 3 && string(f[3]) == strconv.Itoa(session) && f[0][0] != 'Z' && f[0][0] != 'X'
+}
+
+// hasSocketsIn reports whether a process was started with a socket directory
+// in or below dir. A dead one has no environment any more.
+func hasSocketsIn(pid int, dir string) bool {
+	env, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/environ")
+	if err != nil {
+		return false
+	}
+	for kv := range bytes.SplitSeq(env, []byte{0}) {
+		if has, ok := strings.CutPrefix(string(kv), plugin.EnvUnixSocketDir+"="); ok {
+			return has == dir || strings.HasPrefix(has, dir+"/")
+		}
+	}
+	return false
 }

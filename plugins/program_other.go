@@ -33,3 +33,6 @@ func ownSession() bool { return false }
 
 // EndSession does nothing where there are no sessions to look for.
 func EndSession(int) {}
+
+// EndOffspring does nothing where processes cannot be told apart.
+func EndOffspring(string) {}

@@ -45,7 +45,7 @@ func TestOnceASlowProgramIsWaitedForAsLongAsItMayTake(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.GatherAll(t.Context()); err == nil || !strings.Contains(err.Error(), "timeout while waiting for plugin to start") {
+	if err := s.GatherAll(t.Context()); err == nil || !strings.Contains(err.Error(), "no handshake within 300ms") {
 		t.Error(err)
 	}
 }
@@ -63,7 +63,7 @@ func TestCheckAsksTheDropIns(t *testing.T) {
 	if err == nil || strings.Count(err.Error(), "Wrong: is wrong") != 1 {
 		t.Error(err)
 	}
-	if len(warnings) != 1 || !strings.Contains(warnings[0], "inputs.slow: ") || !strings.Contains(warnings[0], "timeout while waiting for plugin") {
+	if len(warnings) != 1 || !strings.Contains(warnings[0], "inputs.slow: ") || !strings.Contains(warnings[0], "no handshake within 300ms") {
 		t.Errorf("%q", warnings)
 	}
 }

@@ -462,7 +462,7 @@ func TestAProgramThatDoesNotStart(t *testing.T) {
 	}
 	f("it ends", "echo there is no module grpc >&2; exit 1", "vitals-plugin-broken: it last said: there is no module grpc (it ended without the go-plugin handshake)")
 	f("it says something else", "echo hello", `it printed "hello" where the go-plugin handshake belongs`)
-	f("it says nothing", "exec sleep 60", "timeout while waiting for plugin to start")
+	f("it says nothing", "exec sleep 60", "no handshake within 300ms")
 	f("it cannot be run", "\nexec /nowhere/at/all", "not found")
 }
 

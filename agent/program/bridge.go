@@ -27,37 +27,46 @@ var _ hclog.Logger = (*bridge)(nil)
 // pluginLog bounds and remembers what one process says.
 type pluginLog struct {
 	mu         sync.Mutex
-	tokens     float64
+	lines      float64 // that may still be written
+	bytes      float64
 	refilled   time.Time
 	suppressed int
 	last       string
 }
 
+// What a plugin may write at once, and then every second.
 const (
-	logBurst     = 40  // lines at once
-	logPerSecond = 1.0 // and then
+	logLines, logLinesPerSecond = 40, 1.0
+	logBytes, logBytesPerSecond = 32 << 10, 256.0
 )
 
 func newBridge(log *slog.Logger) *bridge {
-	return &bridge{log: log, source: &pluginLog{tokens: logBurst, refilled: time.Now()}}
+	return &bridge{log: log, source: &pluginLog{lines: logLines, bytes: logBytes, refilled: time.Now()}}
 }
 
-// allow takes one line, and returns how many were left out before it.
+// allow asks for one line, and returns how many were left out before it.
 func (p *pluginLog) allow(text string, now time.Time) (suppressed int, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if strings.TrimSpace(text) != "" {
-		p.last = text
-	}
-	p.tokens = min(logBurst, p.tokens+now.Sub(p.refilled).Seconds()*logPerSecond)
+	p.last = text
+	passed := now.Sub(p.refilled).Seconds()
+	p.lines = min(logLines, p.lines+passed*logLinesPerSecond)
+	p.bytes = min(logBytes, p.bytes+passed*logBytesPerSecond)
 	p.refilled = now
-	if p.tokens < 1 {
+	if p.lines < 1 || p.bytes < 0 {
 		p.suppressed++
 		return 0, false
 	}
-	p.tokens--
+	p.lines--
 	suppressed, p.suppressed = p.suppressed, 0
 	return suppressed, true
+}
+
+// wrote takes what a line that was allowed has come to.
+func (p *pluginLog) wrote(size int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.bytes -= float64(size)
 }
 
 // lastLine is the last thing the process said.
@@ -73,18 +82,23 @@ func (b *bridge) Log(level hclog.Level, msg string, args ...any) {
 		b.log.Debug("go-plugin: "+msg, args...)
 		return
 	}
+	if len(args) == 0 && strings.TrimSpace(msg) == "" {
+		return
+	}
 	to := slogLevel(level)
 	if len(args) == 0 && level == hclog.Debug {
 		to = slog.LevelInfo // plain text, not a log entry of ours
 	}
-	suppressed, ok := b.plugin.allow(msg, time.Now())
+	suppressed, ok := b.plugin.allow(shorten(msg, maxLogText), time.Now())
 	if !ok || !b.log.Enabled(context.Background(), to) {
 		return
 	}
 	if suppressed > 0 {
 		b.log.Warn("plugin writes too much; lines were left out", "lines", suppressed)
 	}
-	b.log.Log(context.Background(), to, msg, withoutTimestamp(args)...)
+	text, args, size := entryText(msg, withoutTimestamp(args))
+	b.plugin.wrote(size)
+	b.log.Log(context.Background(), to, text, args...)
 }
 
 // Write takes what a plugin prints after its handshake, which go-plugin sends

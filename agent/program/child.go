@@ -41,6 +41,7 @@ type child struct {
 	cmd                      *exec.Cmd
 	stdout, stderr, lifeline *os.File // our ends
 	theirs                   []*os.File
+	handshake                *handshake    // reads stdout
 	exited                   chan struct{} // closed when the process is gone
 	err                      error         // how it ended; valid once exited is closed
 
@@ -69,6 +70,7 @@ func newChild(from Command) (*child, error) {
 		pipes[i] = [2]*os.File{r, w}
 	}
 	c.stdout, c.stderr, c.lifeline = pipes[0][0], pipes[1][0], pipes[2][1]
+	c.handshake = &handshake{from: c.stdout}
 	c.theirs = []*os.File{pipes[0][1], pipes[1][1], pipes[2][0]}
 	c.cmd.Stdout, c.cmd.Stderr = pipes[0][1], pipes[1][1]
 	c.cmd.ExtraFiles = []*os.File{pipes[2][0]} // becomes lifelineFD
@@ -113,6 +115,24 @@ func (c *child) settle(dir string) error {
 		}
 	}
 	return user.admit(dir)
+}
+
+// ended reports whether the process is gone.
+func (c *child) ended() bool {
+	select {
+	case <-c.exited:
+		return true
+	default:
+		return false
+	}
+}
+
+// home is the process's directory, which everything that it starts inherits
+// the name of.
+func (c *child) home() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.dir
 }
 
 // leave removes the process's directory. The socket in it is of no use once the
@@ -225,7 +245,7 @@ func (c *child) PID() int {
 }
 
 // Stdout is where the handshake is read.
-func (c *child) Stdout() io.ReadCloser { return c.stdout }
+func (c *child) Stdout() io.ReadCloser { return c.handshake }
 
 // Stderr is the plugin's log.
 func (c *child) Stderr() io.ReadCloser { return newEntries(c.stderr) }
@@ -236,10 +256,8 @@ func (c *child) Name() string { return filepath.Base(c.from.Argv[0]) }
 // ID is the process's number, as text.
 func (c *child) ID() string { return strconv.Itoa(c.PID()) }
 
-// Diagnose adds to go-plugin's message why a start may have failed.
-func (c *child) Diagnose(context.Context) string {
-	return "the program must print the go-plugin handshake as its first line of output"
-}
+// Diagnose adds nothing: handshake knows what is wrong.
+func (c *child) Diagnose(context.Context) string { return "" }
 
 // PluginToHost leaves addresses alone: both live in one world.
 func (c *child) PluginToHost(network, address string) (string, string, error) {

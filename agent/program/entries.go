@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"os"
 )
 
 // logBuffer is the longest line of a plugin's log that is read as an entry.
@@ -30,7 +31,7 @@ func (e *entries) Read(p []byte) (int, error) {
 	if len(e.held) == 0 {
 		line, err := e.from.ReadSlice('\n')
 		if len(line) == 0 {
-			return 0, err
+			return 0, ending(err)
 		}
 		unended := errors.Is(err, bufio.ErrBufferFull)
 		if !e.long && !unended && misleads(line) {
@@ -41,6 +42,15 @@ func (e *entries) Read(p []byte) (int, error) {
 	n := copy(p, e.held)
 	e.held = e.held[n:]
 	return n, nil
+}
+
+// ending is the end of the file where a dead process's pipe, which another may
+// hold open, is no longer read: go-plugin would log it as the process's words.
+func ending(err error) error {
+	if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, os.ErrClosed) {
+		return io.EOF
+	}
+	return err
 }
 
 // misleads reports whether line is a JSON object in which a key of hclog's has

@@ -16,10 +16,10 @@ func Local(server proto.CollectorServer) *Process {
 	// Described without a context, for nothing here can hang.
 	serves, _ := server.Describe(context.Background(), &proto.DescribeRequest{})
 	return &Process{
-		CollectorClient: local{server: server},
-		serves:          serves.GetCollectors(),
-		started:         time.Now(),
-		child:           &child{exited: make(chan struct{}), pid: os.Getpid(), reaped: true},
+		calls:   &calls{CollectorClient: local{server: server}},
+		serves:  serves.GetCollectors(),
+		started: time.Now(),
+		child:   &child{exited: make(chan struct{}), pid: os.Getpid(), reaped: true},
 	}
 }
 

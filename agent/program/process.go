@@ -15,6 +15,7 @@ import (
 	"log/slog"
 	"os/exec"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -22,6 +23,8 @@ import (
 	"github.com/hashicorp/go-plugin"
 	"github.com/hashicorp/go-plugin/runner"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/rpicluster/vitals/agent/trust"
 	"github.com/rpicluster/vitals/plugins"
@@ -35,6 +38,11 @@ const (
 	DescribeTimeout = 5 * time.Second
 	// MaxReply bounds one answer in bytes. 4 MiB are some 30,000 lines.
 	MaxReply = 4 << 20
+	// maxDescription bounds what a program says of itself, and maxCollectors
+	// how many collectors it may have.
+	maxDescription, maxCollectors = 1 << 20, 256
+	// maxHeaders bounds what comes with an answer, such as an error's text.
+	maxHeaders = 32 << 10
 	// EndTimeout is how long a process may take to end when asked to.
 	EndTimeout = 2500 * time.Millisecond
 )
@@ -61,13 +69,17 @@ type Command struct {
 // Process is one run of a plugin program, from its handshake to its end. It is
 // never started again.
 type Process struct {
-	proto.CollectorClient // for calls; each needs a deadline of its caller's
+	*calls // each needs a deadline of its caller's
 
-	child   *child
-	client  *plugin.Client
-	serves  []*proto.CollectorDescription
-	log     *pluginLog
-	started time.Time
+	child     *child
+	client    *plugin.Client
+	connected chan struct{} // closed when go-plugin has done with starting it
+	serves    []*proto.CollectorDescription
+	log       *pluginLog
+	started   time.Time
+
+	mu  sync.Mutex
+	why error // it was ended, if that was our doing
 }
 
 // Start runs the program and asks what it collects. It returns within
@@ -82,7 +94,7 @@ func Start(ctx context.Context, cmd Command) (*Process, error) {
 		return nil, err
 	}
 	logger := newBridge(cmd.Log)
-	p := &Process{child: child, started: time.Now(), log: logger.source}
+	p := &Process{calls: &calls{}, child: child, connected: make(chan struct{}), started: time.Now(), log: logger.source}
 	p.client = plugin.NewClient(&plugin.ClientConfig{
 		HandshakeConfig:     plugins.Handshake(),
 		Plugins:             plugins.PluginSet(),
@@ -96,23 +108,29 @@ func Start(ctx context.Context, cmd Command) (*Process, error) {
 		UnixSocketConfig:    &plugin.UnixSocketConfig{TempDir: cmd.Sockets},
 		GRPCDialOptions: []grpc.DialOption{
 			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(MaxReply)),
+			grpc.WithMaxHeaderListSize(maxHeaders),
 			grpc.WithReadBufferSize(4 << 10), grpc.WithWriteBufferSize(4 << 10),
 			grpc.WithIdleTimeout(0), // there is one connection and no second: see leave
+			grpc.WithStreamInterceptor(withoutBroker),
 		},
 		RunnerFunc: func(_ hclog.Logger, given *exec.Cmd, dir string) (runner.Runner, error) {
 			child.cmd.Env = append(child.cmd.Env, given.Env...)
 			return child, child.settle(dir)
 		},
 	})
-	if err = p.connect(ctx); err == nil {
+	conn, err := p.connect(ctx)
+	if err == nil {
 		err = p.describe(ctx)
 	}
 	if err != nil {
+		crashed := p.exitsSoon()
 		p.Kill()
 		p.End(0)
-		return nil, p.left(p.startError(cmd, err))
+		return nil, p.left(p.startError(cmd, err, crashed))
 	}
 	child.leave()
+	p.answered.Store(time.Now().UnixNano())
+	go p.watch(conn, silence)
 	return p, nil
 }
 
@@ -131,57 +149,94 @@ func (e *LeftError) Unwrap() error { return e.err }
 
 // left says of a failed start whether its process is gone.
 func (p *Process) left(why error) error {
-	select {
-	case <-p.child.exited:
+	if p.PID() == 0 || p.child.ended() {
 		return why
-	default:
-		return &LeftError{Exited: p.child.exited, err: why}
 	}
+	return &LeftError{Exited: p.child.exited, err: why}
+}
+
+// withoutBroker refuses the stream by which go-plugin lets both sides open
+// more connections. Nothing here uses it, and a plugin could fill the agent's
+// memory through it.
+func withoutBroker(ctx context.Context, d *grpc.StreamDesc, c *grpc.ClientConn, method string, next grpc.Streamer, o ...grpc.CallOption) (grpc.ClientStream, error) {
+	if strings.HasPrefix(method, "/plugin.GRPCBroker/") {
+		return nil, status.Error(codes.Unimplemented, "the agent has no use for it")
+	}
+	return next(ctx, d, c, method, o...)
 }
 
 // connect does go-plugin's handshake and dials.
-func (p *Process) connect(ctx context.Context) error {
-	done := make(chan error, 1)
+func (p *Process) connect(ctx context.Context) (*grpc.ClientConn, error) {
+	var conn *grpc.ClientConn
+	var err error
 	go func() {
-		client, err := p.client.Client()
-		if err == nil {
-			var raw any
-			if raw, err = client.Dispense(plugins.DispenseName); err == nil {
-				p.CollectorClient = raw.(proto.CollectorClient)
-			}
+		defer close(p.connected)
+		var client plugin.ClientProtocol
+		if client, err = p.client.Client(); err == nil {
+			conn = client.(*plugin.GRPCClient).Conn
 		}
-		done <- err
 	}()
 	select {
-	case err := <-done:
-		return err
+	case <-p.connected:
 	case <-ctx.Done():
-		return fmt.Errorf("no handshake: %w", context.Cause(ctx))
+		return nil, fmt.Errorf("it does not answer: %w", context.Cause(ctx))
 	}
+	if err != nil {
+		return nil, err
+	}
+	p.CollectorClient = proto.NewCollectorClient(conn)
+	return conn, nil
 }
 
+// describe asks what the program collects, and refuses what nobody can use.
 func (p *Process) describe(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, DescribeTimeout)
 	defer cancel()
-	reply, err := p.Describe(ctx, &proto.DescribeRequest{})
-	if err != nil {
+	reply, err := p.Describe(ctx, &proto.DescribeRequest{}, grpc.MaxCallRecvMsgSize(maxDescription))
+	switch {
+	case status.Code(err) == codes.ResourceExhausted:
+		return fmt.Errorf("what it collects takes more than %d MiB to say", maxDescription>>20)
+	case status.Code(err) == codes.DeadlineExceeded:
+		return errors.New("it does not answer when asked what it collects")
+	case err != nil:
 		return fmt.Errorf("ask what it collects: %w", err)
+	case len(reply.Collectors) > maxCollectors:
+		return fmt.Errorf("it says that it has %d collectors; %d are the most", len(reply.Collectors), maxCollectors)
 	}
 	p.serves = reply.Collectors
 	return errors.Join(plugins.Flaws(reply)...)
 }
 
-// startError words why a program did not start: first what it said itself,
-// which tells most, and then how go-plugin saw it, in one line.
-func (p *Process) startError(cmd Command, err error) error {
-	text, _, _ := strings.Cut(err.Error(), "\n")
-	if printed, ok := strings.CutPrefix(text, "Unrecognized remote plugin message: "); ok {
-		if text = "it ended without the go-plugin handshake"; printed != "" {
-			text = fmt.Sprintf("it printed %q where the go-plugin handshake belongs", printed)
-		}
+// exitsSoon reports whether a process that did not start is ending by itself.
+// Its connection breaks a moment before.
+func (p *Process) exitsSoon() bool {
+	t := time.NewTimer(drainTime)
+	defer t.Stop()
+	select {
+	case <-p.Exited():
+		return true
+	case <-t.C:
+		return false
 	}
-	if last := p.log.lastLine(); last != "" {
-		return fmt.Errorf("start %s: it last said: %s (%s)", cmd.Argv[0], strings.TrimSpace(last), text)
+}
+
+// startError words why a program did not start: first what it said itself,
+// which tells most, and then what was seen of it, in one line.
+func (p *Process) startError(cmd Command, err error, crashed bool) error {
+	text := err.Error()
+	if s, ok := status.FromError(err); ok {
+		text = s.Message()
+	}
+	switch wrong := p.child.handshake.wrong(); {
+	case text == "timeout while waiting for plugin to start":
+		text = fmt.Sprintf("no handshake within %v", cmd.Timeout)
+	case wrong != nil:
+		text = wrong.Error()
+	case crashed && status.Code(err) == codes.Unavailable:
+		text = fmt.Sprintf("it ended right after its handshake: %v", p.Err())
+	}
+	if text = oneLine(text, maxErrorText); p.log.lastLine() != "" {
+		text = fmt.Sprintf("it last said: %s (%s)", oneLine(p.log.lastLine(), maxErrorText), text)
 	}
 	return fmt.Errorf("start %s: %s", cmd.Argv[0], text)
 }
@@ -221,6 +276,11 @@ func (p *Process) Exited() <-chan struct{} { return p.child.exited }
 
 // Err is how the process has ended, once it has.
 func (p *Process) Err() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.why != nil {
+		return p.why
+	}
 	if p.child.err == nil {
 		return errors.New("it ended by itself")
 	}
@@ -252,7 +312,9 @@ func (p *Process) End(patience time.Duration) {
 	freed := make(chan struct{})
 	go func() {
 		defer close(freed)
+		<-p.connected // until then go-plugin does not know what there is to free
 		p.client.Kill()
+		plugins.EndOffspring(p.child.home())
 	}()
 	select {
 	case <-freed:
