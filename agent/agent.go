@@ -18,7 +18,6 @@ import (
 
 	"github.com/rpicluster/vitals/agent/collect"
 	"github.com/rpicluster/vitals/agent/config"
-	"github.com/rpicluster/vitals/agent/trust"
 	"github.com/rpicluster/vitals/plugins/builtin"
 )
 
@@ -132,7 +131,8 @@ func checkDropIns(ctx context.Context, c *config.Config) (warnings []string, err
 	}
 	defer remove()
 	warnings, err = collect.Check(ctx, collect.Config{
-		Inputs: c.Inputs, Host: c.Host, LogLevel: "error", DropIns: rules(c), Shim: []string{"/proc/self/exe", "exec-plugin"}, Runtime: dir, Logger: slog.New(slog.DiscardHandler),
+		Inputs: c.Inputs, Host: c.Host, LogLevel: "error", Runtime: dir, Logger: slog.New(slog.DiscardHandler),
+		DropIns: c.Agent.Trust, Shim: []string{"/proc/self/exe", "exec-plugin"}, Limits: c.Agent.Limits,
 	})
 	return warnings, mistakes(err)
 }
@@ -179,14 +179,9 @@ func (a *agent) gathering(c *config.Config) collect.Config {
 		Inputs: c.Inputs, Host: c.Host, Tags: c.Tags,
 		RoundInterval: c.Agent.RoundInterval, LogLevel: logLevel,
 		Builtin: []string{"/proc/self/exe", "plugin"}, Runtime: a.runtimeDir,
-		DropIns: rules(c), Shim: []string{"/proc/self/exe", "exec-plugin"},
+		DropIns: c.Agent.Trust, Shim: []string{"/proc/self/exe", "exec-plugin"}, Limits: c.Agent.Limits,
 		Logger: a.log,
 	}
-}
-
-// rules say which drop-ins may be run.
-func rules(c *config.Config) trust.Rules {
-	return trust.Rules{Directories: c.Agent.PluginDirectory, Owner: -1}
 }
 
 // collect starts the plugin programs, for a single gather or for all that come.

@@ -97,7 +97,7 @@ func rulesOf(f *flags) (trust.Rules, error) {
 	if c == nil {
 		c, _ = config.Load(os.DevNull, config.Options{}) // an empty file has every default
 	}
-	return trust.Rules{Directories: c.Agent.PluginDirectory, Owner: -1}, nil
+	return c.Agent.Trust, nil
 }
 
 // argv is how the agent starts it.

@@ -89,7 +89,7 @@ func (w *watcher) listen() {
 	}
 	a := w.agent
 	a.mu.Lock()
-	directories := slices.Clone(a.config.Agent.PluginDirectory)
+	directories := slices.Clone(a.config.Agent.Trust.Directories)
 	a.mu.Unlock()
 	if a.flags.watchConfig != "" {
 		directories = append(directories, filepath.Dir(a.config.Path))

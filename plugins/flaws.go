@@ -16,7 +16,7 @@ import (
 func HostKeys() []string {
 	return []string{
 		"alias", "interval", "precision", "collection_jitter", "collection_offset", "time_source",
-		"gather_timeout", "isolate", "log_level", "plugin_env", "startup_error_behavior",
+		"gather_timeout", "isolate", "log_level", "plugin_env", "max_lines", "max_series", "startup_error_behavior",
 		"name_override", "name_prefix", "name_suffix", "tags", "labels", "always_include_local_tags",
 		"namepass", "namedrop", "namepass_separator", "namedrop_separator", "tagpass", "tagdrop",
 		"metricpass", "fieldinclude", "fieldexclude", "fieldpass", "fielddrop", "pass", "drop",

@@ -4,6 +4,8 @@ import (
 	"os"
 	"time"
 
+	"github.com/rpicluster/vitals/agent/program"
+	"github.com/rpicluster/vitals/agent/trust"
 	"github.com/rpicluster/vitals/internal/nodefile"
 )
 
@@ -25,7 +27,8 @@ type Agent struct {
 	DiskBuffer       bool
 	BufferDirectory  string
 	BufferMaxBytes   int64
-	PluginDirectory  []string
+	Trust            trust.Rules    // which drop-ins may be run
+	Limits           program.Limits // of those that are
 }
 
 // agentTable is the table as written.
@@ -49,6 +52,11 @@ type agentTable struct {
 	BufferDirectory  string            `toml:"buffer_directory"`
 	BufferMaxBytes   nodefile.Size     `toml:"buffer_max_bytes"`
 	PluginDirectory  []string          `toml:"plugin_directory"`
+	PluginPolicy     string            `toml:"plugin_policy"`
+	PluginOwner      string            `toml:"plugin_owner"`
+	PluginLockFile   string            `toml:"plugin_lock_file"`
+	PluginUser       string            `toml:"plugin_user"`
+	PluginMemoryMax  nodefile.Size     `toml:"plugin_memory_max"`
 }
 
 // DefaultGatherTimeout is how long a collector may take, where its interval
@@ -66,6 +74,9 @@ func defaultAgent() agentTable {
 		BufferStrategy:  "memory",
 		BufferMaxBytes:  256 << 20,
 		PluginDirectory: []string{"/usr/lib/vitals/plugins", "/usr/local/lib/vitals/plugins"},
+		PluginPolicy:    "permissions",
+		PluginLockFile:  "/etc/vitals/plugins.lock",
+		PluginMemoryMax: defaultMemory,
 	}
 }
 
@@ -83,7 +94,7 @@ func (l *loader) agent() Agent {
 		BatchSize: t.BatchSize, BufferLimit: t.BufferLimit,
 		Debug: t.Debug, Quiet: t.Quiet, LogFile: t.LogFile,
 		DiskBuffer: t.BufferStrategy != "memory", BufferDirectory: t.BufferDirectory,
-		BufferMaxBytes: int64(t.BufferMaxBytes), PluginDirectory: t.PluginDirectory,
+		BufferMaxBytes: int64(t.BufferMaxBytes), Trust: l.trust(s, &t), Limits: l.limits(s, &t),
 	}
 	if a.BufferDirectory == "" {
 		a.BufferDirectory = DefaultBufferDirectory()

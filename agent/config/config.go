@@ -52,7 +52,10 @@ type Input struct {
 	Tags           map[string]string // the input's own
 	TOML, JSON     []byte            // the collector's options
 	Executable     string            // empty: built in
-	section        *nodefile.Section
+	// MaxLines bounds one answer, and MaxSeries the series of an hour; 0: no
+	// bound.
+	MaxLines, MaxSeries int
+	section             *nodefile.Section
 }
 
 // Errorf locates a mistake that the collector found at one of its options.

@@ -112,7 +112,6 @@ func TestMistakes(t *testing.T) {
 	f("a built-in of a fuller version", "[[inputs.disk]]\n"+out, "node.toml:1: inputs.disk: there is no such collector. It is not built in")
 	f("missing drop-in", "[agent]\nplugin_directory = [\"$DIR/a\", \"$DIR/b\"]\n[[inputs.barometer]]\n"+out,
 		"node.toml:3: inputs.barometer", "no a/vitals-plugin-barometer and no b/vitals-plugin-barometer", "Put the program there")
-	f("drop-in without x", "[agent]\nplugin_directory = [\"$DIR\"]\n[[inputs.plain]]\n"+out, "vitals-plugin-plain is there but is not executable; run: chmod +x ")
 	f("name with a path", "[[inputs.\"../x\"]]\n"+out, "node.toml:1", "small letters")
 	f("output", in+"[[outputs.influxdb_v3]]\n", "node.toml:2: outputs.influxdb_v3", "did you mean [[outputs.influxdb_v2]]?")
 	f("output's option", in+"[[outputs.influxdb]]\nurl = [\"http://x\"]\n", `node.toml:3: outputs.influxdb.url: unknown option; did you mean "urls"?`)

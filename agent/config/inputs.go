@@ -1,13 +1,17 @@
 package config
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
+	"path/filepath"
 	"reflect"
 	"regexp"
 	"slices"
 	"strings"
 
+	"github.com/rpicluster/vitals/agent/trust"
 	"github.com/rpicluster/vitals/internal/nodefile"
 	"github.com/rpicluster/vitals/plugins"
 )
@@ -36,6 +40,8 @@ type hostOptions struct {
 	Isolate          bool               `toml:"isolate"`
 	LogLevel         string             `toml:"log_level"`
 	PluginEnv        map[string]string  `toml:"plugin_env"`
+	MaxLines         *int               `toml:"max_lines"`
+	MaxSeries        *int               `toml:"max_series"`
 	NameOverride     string             `toml:"name_override"`
 	NamePrefix       string             `toml:"name_prefix"`
 	NameSuffix       string             `toml:"name_suffix"`
@@ -44,7 +50,7 @@ type hostOptions struct {
 
 var (
 	hostKeys = []string{"alias", "interval", "precision", "collection_jitter", "collection_offset",
-		"gather_timeout", "isolate", "log_level", "plugin_env", "name_override", "name_prefix", "name_suffix", "tags"}
+		"gather_timeout", "isolate", "log_level", "plugin_env", "max_lines", "max_series", "name_override", "name_prefix", "name_suffix", "tags"}
 	logLevels   = []string{"", "error", "warn", "info", "debug", "trace"}
 	pluginName  = regexp.MustCompile(`^[a-z][a-z0-9_]{0,31}$`)
 	environment = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
@@ -139,7 +145,20 @@ func (l *loader) input(a Agent, s *nodefile.Section) Input {
 		l.fail(s.Errorf("", "%v", err))
 	}
 	l.resolve(a, s, &in)
+	in.MaxLines, in.MaxSeries = in.bound(t.MaxLines, defaultLines), in.bound(t.MaxSeries, defaultSeries)
 	return in
+}
+
+// bound is what is set, else what a drop-in is held to: collectors that are
+// built in are trusted.
+func (in *Input) bound(set *int, dropIn int) int {
+	switch {
+	case set != nil:
+		return *set
+	case in.Executable != "":
+		return dropIn
+	}
+	return 0
 }
 
 func (l *loader) checkHostOptions(s *nodefile.Section, t *hostOptions) {
@@ -153,6 +172,11 @@ func (l *loader) checkHostOptions(s *nodefile.Section, t *hostOptions) {
 	} {
 		if d != nil {
 			l.notNegative(s, key, *d)
+		}
+	}
+	for key, n := range map[string]*int{"max_lines": t.MaxLines, "max_series": t.MaxSeries} {
+		if n != nil && *n < 0 {
+			l.fail(s.Errorf(key, "must not be negative; 0 is for no bound"))
 		}
 	}
 	if !slices.Contains(logLevels, t.LogLevel) {
@@ -176,7 +200,7 @@ func (l *loader) resolve(a Agent, s *nodefile.Section, in *Input) {
 		l.fail(s.Errorf("", "a collector's name is made of small letters, digits and _, begins with a letter and has 32 characters at most"))
 		return
 	}
-	found, plain, tried := dropIn(a.PluginDirectory, s.Name)
+	found, err := a.Trust.Find(s.Name)
 	if d, ok := l.builtin(s.Name); ok {
 		if found != "" {
 			l.warn(s.Errorf("", "the built-in collector of this name is used, not %s", found))
@@ -187,11 +211,10 @@ func (l *loader) resolve(a Agent, s *nodefile.Section, in *Input) {
 		return
 	}
 	in.Executable = found
-	switch {
-	case found == "" && plain != "":
-		l.fail(s.Errorf("", "%s is there but is not executable; run: chmod +x %s", plain, plain))
-	case found == "":
-		l.fail(s.Errorf("", "%s", l.missing(a, s.Name, tried)))
+	if errors.Is(err, fs.ErrNotExist) {
+		l.fail(s.Errorf("", "%s", l.missing(a, s.Name)))
+	} else if err != nil {
+		l.fail(s.Errorf("", "look for it: %v", err))
 	}
 }
 
@@ -206,7 +229,7 @@ func (l *loader) builtin(name string) (plugins.Description, bool) {
 
 // missing says of a collector that there is none what there is, where it was
 // looked for, and what to do.
-func (l *loader) missing(a Agent, name string, tried []string) string {
+func (l *loader) missing(a Agent, name string) string {
 	known := map[string]bool{}
 	for _, d := range l.Builtins {
 		known[d.Name] = true
@@ -217,12 +240,16 @@ func (l *loader) missing(a Agent, name string, tried []string) string {
 	all := slices.Sorted(maps.Keys(known))
 	var b strings.Builder
 	b.WriteString("there is no such collector")
-	if near := nodefile.Nearest(name, append(dropIns(a.PluginDirectory), all...)); near != "" {
+	if near := nodefile.Nearest(name, append(a.Trust.Names(), all...)); near != "" {
 		fmt.Fprintf(&b, "; did you mean [[inputs.%s]]?", near)
 	} else {
 		b.WriteString(".")
 	}
 	fmt.Fprintf(&b, " It is not built in (those are %s)", strings.Join(all, ", "))
+	var tried []string
+	for _, dir := range a.Trust.Directories {
+		tried = append(tried, "no "+filepath.Join(dir, trust.Prefix+name))
+	}
 	if len(tried) == 0 {
 		b.WriteString(", and [agent] plugin_directory names no directory to look in")
 		return b.String()

@@ -87,7 +87,7 @@ func (r Rules) checkPin(f *File, real string) error {
 	}
 	pins, err := readPins(lock)
 	if err != nil {
-		return fmt.Errorf("%s is not pinned: %w", f.Path, err)
+		return &Refusal{Path: f.Path, Reason: "is not pinned: " + err.Error()}
 	}
 	i := slices.IndexFunc(pins, func(p PinnedFile) bool { return p.Path == f.Path || p.Path == real })
 	switch {
