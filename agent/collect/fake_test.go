@@ -40,7 +40,9 @@ func TestMain(m *testing.M) {
 type fake struct {
 	plugin.NetRPCUnsupportedPlugin
 	proto.UnimplementedCollectorServer
+	mu       sync.Mutex
 	dirs     map[string]string
+	gathers  int
 	prompted sync.Map // of instances to chan struct{}
 }
 
@@ -85,7 +87,9 @@ func (f *fake) Configure(_ context.Context, r *proto.ConfigureRequest) (*proto.C
 	if options.Wrong != "" {
 		return &proto.ConfigureReply{Errors: []*proto.OptionError{{Option: "Wrong", Message: "is wrong"}}}, nil
 	}
+	f.mu.Lock()
 	f.dirs[r.InstanceId] = options.Dir
+	f.mu.Unlock()
 	if options.Prompted {
 		f.prompted.Store(r.InstanceId, make(chan struct{}, 1))
 	}
@@ -103,16 +107,22 @@ const misleading = `{"@message": 5}
 `
 
 func (f *fake) Gather(_ context.Context, r *proto.GatherRequest) (*proto.GatherReply, error) {
+	f.mu.Lock()
+	f.gathers++
+	dir, gathers := f.dirs[r.InstanceId], f.gathers
+	f.mu.Unlock()
 	does := func(what string) bool {
-		_, err := os.Stat(filepath.Join(f.dirs[r.InstanceId], what))
+		_, err := os.Stat(filepath.Join(dir, what))
 		return err == nil
 	}
 	if prompt, ok := f.prompted.Load(r.InstanceId); ok {
 		prompt.(chan struct{}) <- struct{}{}
 		return &proto.GatherReply{}, nil
 	}
-	lines := fmt.Sprintf("steady value=1i,pid=%di\n", os.Getpid())
+	lines := fmt.Sprintf("steady value=1i,pid=%di,gathers=%di,version=%q\n", os.Getpid(), gathers, os.Getenv("FAKE_VERSION"))
 	switch {
+	case does("freeze-version-" + os.Getenv("FAKE_VERSION")):
+		select {}
 	case does("hang"):
 		select {}
 	case does("freeze"):

@@ -23,9 +23,10 @@ import (
 type group struct {
 	name    string // of the program, for people
 	launch  launcher
-	file    *dropIn // nil: built in
-	shared  bool    // the built-in collectors' process: an instance that hangs leaves it
-	once    bool    // a program that does not start is given up
+	file    *dropIn       // nil: built in
+	shared  bool          // the built-in collectors' process: an instance that hangs leaves it
+	once    bool          // a program that does not start is given up
+	delay   time.Duration // of tests: before the second start again
 	log     *slog.Logger
 	first   chan struct{}                   // closed by started
 	started func()                          // the first start has succeeded or failed
@@ -68,7 +69,7 @@ func (g *group) run(ctx context.Context) {
 	defer g.file.close()
 	defer g.ending.Wait()
 	defer g.started()
-	for b := new(backoff); g.live(ctx, b); {
+	for b := (&backoff{first: g.delay}); g.live(ctx, b); {
 	}
 }
 
@@ -99,7 +100,7 @@ func (g *group) live(ctx context.Context, b *backoff) (again bool) {
 	case final(err), b.failures >= maxFailures && !g.shared:
 		g.publish(nil, err, true)
 		g.log.Error("plugin does not run; it is started when its file or its configuration changes, or by: vitals-agent plugins retry", "error", err)
-		*b = backoff{}
+		b.failures = 0
 		return g.rest(ctx)
 	case g.shared && b.failures >= maxCrashes && p != nil && p.Crashed():
 		g.publish(nil, err, false)
@@ -113,7 +114,7 @@ func (g *group) live(ctx context.Context, b *backoff) (again bool) {
 		g.started()
 	}
 	if g.pause(ctx, delay) {
-		*b = backoff{}
+		b.failures = 0
 	}
 	return ctx.Err() == nil
 }

@@ -89,7 +89,7 @@ func (s *Supervisor) group(name string, in config.Input) *group {
 		launch = func(context.Context, *trust.File) (*program.Process, error) { return local, nil }
 	}
 	g := newGroup(name, launch, s.config.Logger)
-	g.once = s.config.Once
+	g.once, g.delay = s.config.Once, s.config.restartDelay
 	if in.Executable != "" {
 		g.file = &dropIn{name: strings.TrimPrefix(filepath.Base(in.Executable), trust.Prefix), rules: s.rules}
 	}

@@ -64,7 +64,8 @@ func (s *Supervisor) compare(c Config) (next []*instance, fresh map[int]config.I
 			fresh[i] = in
 			continue
 		}
-		next[i], gone = gone[at], slices.Delete(gone, at, at+1)
+		next[i] = gone[at]
+		gone = slices.Delete(gone, at, at+1)
 	}
 	return next, fresh, gone
 }
