@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"github.com/rpicluster/vitals/agent/program"
 	"github.com/rpicluster/vitals/agent/trust"
@@ -19,9 +20,11 @@ type dropIn struct {
 	name  string // in [[inputs.name]]
 	rules func() trust.Rules
 
-	mu   sync.Mutex
-	held *trust.File
-	seen state // looked at last
+	mu    sync.Mutex
+	held  *trust.File
+	seen  state     // looked at last
+	again time.Time // when to try that again; zero: never
+	tries int
 }
 
 // state tells whether anything about a file has changed that decides if it may
@@ -90,13 +93,32 @@ func (d *dropIn) look() (now state, err error) {
 	return now, nil
 }
 
-// note remembers what was looked at and reports whether it is new.
+// note remembers what was looked at and reports whether it is new, or to be
+// tried again.
 func (d *dropIn) note(now state) (changed bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	changed = now != d.seen
-	d.seen = now
-	return changed
+	if now != d.seen {
+		d.seen, d.tries, d.again = now, 0, time.Time{}
+		return true
+	}
+	return !d.again.IsZero() && time.Now().After(d.again)
+}
+
+// firstRetry is when a file that has failed its trial is tried again: the
+// machine may have been busy. The next times are twice as far apart each.
+const firstRetry = 30 * time.Second
+
+// tried remembers how a trial of what was seen last has ended. A file that may
+// not be run is not tried again before something changes.
+func (d *dropIn) tried(err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.again = time.Time{}
+	if err != nil && !final(err) {
+		d.again = time.Now().Add(firstRetry << min(d.tries, 10))
+		d.tries++
+	}
 }
 
 // successor is a process of a newer file, with every instance of its group
@@ -151,6 +173,7 @@ func (g *group) leave(why error) {
 // old stays and the reason is kept for status.
 func (g *group) replace(ctx context.Context, old *program.Process, path string) {
 	next, err := g.prove(ctx, path)
+	g.file.tried(err)
 	g.notify(err)
 	if next == nil {
 		return
