@@ -329,3 +329,40 @@ func TestTheNodeFileIsReloaded(t *testing.T) {
 	b.agent.stop()
 	b.requireEvery("cpu", nil)
 }
+
+// An upgrade replaces the agent's own file. Its built-in collectors and its
+// drop-ins come back from the version that runs, until that is restarted.
+func TestTheAgentIsReplacedUnderItself(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, hotNode)
+	b.put("hot", b.program("1", ""), 0o755)
+	code, err := os.ReadFile(filepath.Join(root, "bin", "vitals-agent"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := b.file("agent/vitals-agent", string(code))
+	if err := os.Chmod(path, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	b.agent = b.start(path, "--config", b.config)
+	b.tells("hot", "1")
+	if err := os.Rename(b.file("agent/fresh", "#!/bin/sh\nexit 1\n"), path); err != nil {
+		t.Fatal(err)
+	}
+	before := b.pids()
+	for _, name := range []string{"cpu", "hot"} {
+		if err := syscall.Kill(before[name], syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+	}
+	time.Sleep(5 * time.Second)
+	after := b.pids()
+	for _, name := range []string{"cpu", "hot"} {
+		if after[name] == 0 || after[name] == before[name] {
+			t.Errorf("%s has process %d, before %d", name, after[name], before[name])
+		}
+	}
+	b.agent.stop()
+	b.requireEvery("cpu", nil)
+	b.requireEvery("hot", nil)
+}
