@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"github.com/rpicluster/vitals/internal/control"
+	"github.com/rpicluster/vitals/plugins"
 )
 
 // socketPrefix begins the names of the directories that hold plugin sockets,
@@ -48,6 +49,7 @@ func removeStale(base string) {
 	for _, dir := range stale {
 		pid, err := strconv.Atoi(strings.TrimPrefix(filepath.Base(dir), socketPrefix))
 		if err == nil && errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
+			plugins.EndOffspring(dir)
 			os.RemoveAll(dir)
 		}
 	}

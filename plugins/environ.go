@@ -19,7 +19,7 @@ var goPluginEnv = []string{
 // does not take itself for a plugin of the agent.
 func Environ(extra ...string) []string {
 	added := append(strings.Split(os.Getenv(AddedEnv), ","), goPluginEnv...)
-	added = append(added, AddedEnv, LifelineEnv, Handshake().MagicCookieKey)
+	added = append(added, AddedEnv, LifelineEnv, GuardEnv, Handshake().MagicCookieKey)
 	env := slices.DeleteFunc(os.Environ(), func(kv string) bool {
 		name, _, _ := strings.Cut(kv, "=")
 		return slices.Contains(added, name)

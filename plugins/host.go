@@ -18,6 +18,10 @@ const (
 	// pipe open; when it reaches its end, the host is gone and the plugin goes
 	// too.
 	LifelineEnv = "VITALS_LIFELINE_FD"
+	// GuardEnv names the variable that holds the directory of all the sockets
+	// of a host, for a process that is the host's own program. When the host is
+	// killed, that process ends what other plugins have left.
+	GuardEnv = "VITALS_GUARDED_SOCKETS"
 	// AddedEnv names the variable that lists, with commas between them, those
 	// that the host has added to the environment of a plugin for its own sake.
 	// Programs that a collector runs for its owner do not see them.

@@ -66,8 +66,13 @@ func EndSession(id int) {
 // its parent is now. Only what has cleared its environment is not found.
 func EndOffspring(dir string) {
 	if dir != "" {
-		endAll(func(pid int) bool { return pid != os.Getpid() && hasSocketsIn(pid, dir) })
+		endOffspring(dir, "")
 	}
+}
+
+// endOffspring spares those that have a certain variable.
+func endOffspring(dir, spare string) {
+	endAll(func(pid int) bool { return pid != os.Getpid() && hasSocketsIn(pid, dir, spare) })
 }
 
 // maxPasses bounds how often endAll looks again for what was being started
@@ -108,16 +113,19 @@ func liveMember(pid, session int) bool {
 }
 
 // hasSocketsIn reports whether a process was started with a socket directory
-// in or below dir. A dead one has no environment any more.
-func hasSocketsIn(pid int, dir string) bool {
+// in or below dir, and without spare. A dead one has no environment any more.
+func hasSocketsIn(pid int, dir, spare string) (has bool) {
 	env, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/environ")
 	if err != nil {
 		return false
 	}
-	for kv := range bytes.SplitSeq(env, []byte{0}) {
-		if has, ok := strings.CutPrefix(string(kv), plugin.EnvUnixSocketDir+"="); ok {
-			return has == dir || strings.HasPrefix(has, dir+"/")
+	for kv := range strings.SplitSeq(string(env), "\x00") {
+		if kv == spare && spare != "" {
+			return false
+		}
+		if at, ok := strings.CutPrefix(kv, plugin.EnvUnixSocketDir+"="); ok {
+			has = at == dir || strings.HasPrefix(at, dir+"/")
 		}
 	}
-	return false
+	return has
 }

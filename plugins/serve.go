@@ -31,7 +31,11 @@ func Serve(d ...Description) {
 	log := newLogger(stderr, filepath.Base(os.Args[0]))
 	slog.SetDefault(log)
 	server := newServer(log, d)
-	if err := watchLifeline(os.Getenv(LifelineEnv), func() { finish(server) }); err != nil {
+	bereft := func() {
+		finish(server)
+		clearAway(os.Getenv(GuardEnv))
+	}
+	if err := watchLifeline(os.Getenv(LifelineEnv), bereft); err != nil {
 		log.Warn("no lifeline: this process stays when its host is killed", "error", err)
 	}
 	plugin.Serve(&plugin.ServeConfig{
@@ -54,6 +58,17 @@ func finish(s *server) {
 	if ownSession() {
 		EndSession(os.Getpid())
 	}
+}
+
+// clearAway ends what the plugins of a host that was killed have left behind:
+// the kernel has killed those themselves, but not what they had started, nor
+// has anybody removed the sockets. Others that do the same are left to it.
+func clearAway(sockets string) {
+	if sockets == "" {
+		return
+	}
+	endOffspring(sockets, GuardEnv+"="+sockets)
+	_ = os.RemoveAll(sockets)
 }
 
 // newGRPCServer keeps buffers small, since a plugin serves one connection with

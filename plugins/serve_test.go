@@ -261,6 +261,43 @@ func TestLifeline(t *testing.T) {
 	eventually(t, "the end of the process", func() bool { return gone(h.pid) })
 }
 
+// A host's own program clears away what the plugins of a killed host have left,
+// in whichever session it is, and nothing else.
+func TestTheLastOneClearsAway(t *testing.T) {
+	sockets := t.TempDir()
+	left := func(env ...string) int {
+		cmd := exec.Command("sleep", "600")
+		cmd.Env, cmd.SysProcAttr = env, &syscall.SysProcAttr{Setsid: true}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		go func() { _ = cmd.Wait() }()
+		t.Cleanup(func() { _ = cmd.Process.Kill() })
+		return cmd.Process.Pid
+	}
+	theirs := []int{left("PLUGIN_UNIX_SOCKET_DIR=" + sockets + "/a"), left("X=y", "PLUGIN_UNIX_SOCKET_DIR="+sockets+"/b")}
+	others := []int{
+		left("PLUGIN_UNIX_SOCKET_DIR=" + sockets + "-of-another/a"), left("X=PLUGIN_UNIX_SOCKET_DIR=" + sockets), left(),
+		left("PLUGIN_UNIX_SOCKET_DIR="+sockets+"/c", GuardEnv+"="+sockets), // does as we do
+	}
+	cmd := self()
+	cmd.Env = append(cmd.Env, GuardEnv+"="+sockets)
+	h := start(t, cmd)
+	h.lifeline.Close()
+	eventually(t, "the end of the process", func() bool { return gone(h.pid) })
+	for _, pid := range theirs {
+		eventually(t, "the end of what was left", func() bool { return gone(pid) })
+	}
+	for _, pid := range others {
+		if gone(pid) {
+			t.Errorf("process %d had nothing to do with it", pid)
+		}
+	}
+	if _, err := os.Stat(sockets); !os.IsNotExist(err) {
+		t.Error("the sockets are still there")
+	}
+}
+
 func TestByHand(t *testing.T) {
 	cmd := self()
 	cmd.Env = append(os.Environ(), cmd.Env...)

@@ -73,7 +73,7 @@ func (s *Supervisor) group(name string, in config.Input) *group {
 	cmd := program.Command{
 		Argv: s.config.Builtin, Env: environment(os.Environ(), in), Sockets: s.config.Runtime,
 		Timeout: s.config.startTimeout, Log: s.config.Logger.With("plugin", name),
-		RunsPrograms: runsPrograms(in),
+		RunsPrograms: runsPrograms(in), Guards: in.Executable == "",
 	}
 	launch := func(ctx context.Context, file *trust.File) (*program.Process, error) {
 		defer s.turns.take(ctx)()

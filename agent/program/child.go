@@ -34,8 +34,8 @@ const drainTime = 200 * time.Millisecond
 // Its end is noticed by waiting for the process itself and not for the ends of
 // its pipes, which a grandchild may hold open. It leads a session of its own,
 // so that nothing of it is left when it is killed, and it dies with the agent:
-// by the kernel's parent-death signal, and by the lifeline for those that have
-// dropped that.
+// by the kernel's parent-death signal, or by the lifeline, which is the pipe
+// whose other end is closed with the agent.
 type child struct {
 	from                     Command
 	cmd                      *exec.Cmd
@@ -75,10 +75,13 @@ func newChild(from Command) (*child, error) {
 	c.cmd.Stdout, c.cmd.Stderr = pipes[0][1], pipes[1][1]
 	c.cmd.ExtraFiles = []*os.File{pipes[2][0]} // becomes lifelineFD
 	c.cmd.Env = append(slices.Clone(from.Env), plugins.LifelineEnv+"="+strconv.Itoa(lifelineFD))
-	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}
+	if from.Guards { // and must not be found frozen when it is needed
+		c.cmd.SysProcAttr.Pdeathsig = syscall.SIGCONT
+		c.cmd.Env = append(c.cmd.Env, plugins.GuardEnv+"="+from.Sockets)
+	}
 	if !from.RunsPrograms {
 		c.cmd.Dir = "/"
-		c.cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
 	}
 	return c, nil
 }

@@ -55,10 +55,12 @@ type Command struct {
 	Timeout time.Duration // for the handshake; 0: StartTimeout
 	Log     *slog.Logger
 	// RunsPrograms is set for the process of the collectors that run the
-	// owner's programs. It works where the agent does, as its programs expect,
-	// and is not killed with the agent but ends by its lifeline, so that it can
-	// end what those have started.
+	// owner's programs. It works where the agent does, as its programs expect.
 	RunsPrograms bool
+	// Guards is set for the agent's own program. Such a process is not killed
+	// with the agent but ends by its lifeline, so that it can end what its
+	// collectors have started, and what other plugins, which are killed, have.
+	Guards bool
 	// File is set for a drop-in: it is what is run, through Shim, within Limits,
 	// with Argv as its arguments. The caller closes it once Start has returned.
 	File   *trust.File

@@ -149,6 +149,7 @@ func TestAProgramThatTurnsIntoADaemonIsNotLeftRunning(t *testing.T) {
 	cmd := h.rogue("daemon")
 	p, err := Start(t.Context(), cmd)
 	if err == nil {
+		t.Cleanup(func() { p.End(0) })
 		eventually(t, time.Second, "the end", func() bool { return ended(p) })
 		p.End(time.Second)
 	}
