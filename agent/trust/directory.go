@@ -58,8 +58,9 @@ func (r Rules) walk(path string, follow bool) (string, error) {
 
 // readLink reads a link that nobody untrusted has made.
 func (r Rules) readLink(path string, info os.FileInfo) (string, error) {
-	if err := r.checkUser(path, int(info.Sys().(*syscall.Stat_t).Uid)); err != nil {
-		return "", err
+	if refusal := r.checkUser(path, int(info.Sys().(*syscall.Stat_t).Uid)); refusal != nil {
+		refusal.Remedy = "chown -h root:root " + quote(path)
+		return "", refusal
 	}
 	return os.Readlink(path)
 }
@@ -73,8 +74,8 @@ func (r Rules) checkDirectory(path string, holdsFile bool) error {
 		return fmt.Errorf("look at directory: %w", &os.PathError{Op: "lstat", Path: path, Err: err})
 	}
 	sticky := info.Mode&syscall.S_ISVTX != 0 && info.Uid == 0
-	if err := r.checkUser(path, int(info.Uid)); err != nil {
-		return err
+	if refusal := r.checkUser(path, int(info.Uid)); refusal != nil {
+		return refusal
 	}
 	if sticky && !holdsFile {
 		return nil

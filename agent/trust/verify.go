@@ -104,14 +104,14 @@ func openError(path string, err error) error {
 
 // checkOwner refuses what somebody other than root and the owner may write to.
 func (r Rules) checkOwner(path string, info *syscall.Stat_t) error {
-	uid := int(info.Uid)
-	if err := r.checkUser(path, uid); err != nil {
-		return err
+	if refusal := r.checkUser(path, int(info.Uid)); refusal != nil {
+		return refusal
 	}
 	return checkMode(path, info)
 }
 
-func (r Rules) checkUser(path string, uid int) error {
+// checkUser refuses what belongs to somebody untrusted.
+func (r Rules) checkUser(path string, uid int) *Refusal {
 	if uid == 0 || uid == r.Owner {
 		return nil
 	}
