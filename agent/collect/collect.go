@@ -61,7 +61,7 @@ type Supervisor struct {
 	wg     sync.WaitGroup // of groups
 	turns  turns
 
-	reloading sync.Mutex // one Reload at a time, and none while Run ends
+	reloading sync.Mutex // one Reload at a time, and none while Run begins or ends
 
 	mu        sync.Mutex
 	config    Config
@@ -136,12 +136,14 @@ func mistakes(instances []*instance) error {
 
 // Run gathers on schedule until ctx ends and what was under way then is done.
 func (s *Supervisor) Run(ctx context.Context) {
+	s.reloading.Lock()
 	s.mu.Lock()
 	s.running = ctx
 	for _, in := range s.instances {
 		in.begin(ctx)
 	}
 	s.mu.Unlock()
+	s.reloading.Unlock()
 	<-ctx.Done()
 	s.reloading.Lock()
 	defer s.reloading.Unlock()

@@ -35,6 +35,9 @@ func (s *Supervisor) Reload(ctx context.Context, c Config) (Changes, error) {
 		next[i] = s.instance(in)
 		begun = append(begun, next[i])
 		s.place(next[i])
+		if g, _ := next[i].host(); g.running() == nil {
+			g.poke() // with other options it may run
+		}
 	}
 	s.startGroups()
 	err := s.started(ctx, begun)

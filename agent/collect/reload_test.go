@@ -259,6 +259,24 @@ func TestAProgramThatKeepsFailingIsLeftAlone(t *testing.T) {
 	}
 }
 
+func TestAChangedTableEndsTheRest(t *testing.T) {
+	l := newLab(t)
+	l.config.restartDelay = time.Millisecond
+	l.add("a", "steady", l.dropIn("a", "[ -e '"+l.dir+"/ready' ] || exit 3\n"+version("1")))
+	l.start()
+	l.until("it is left alone", func() bool { return l.status("a").State == StateFailed })
+	if err := os.WriteFile(l.dir+"/ready", nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.reload(func(in []config.Input) []config.Input {
+		in[0].Interval = 300 * time.Millisecond
+		return in
+	}); err != nil {
+		t.Fatal(err)
+	}
+	l.more("a", 1)
+}
+
 func TestAProgramThatMayNotBeRunIsAState(t *testing.T) {
 	l := newLab(t)
 	l.add("a", "steady", l.dropIn("a", version("1")))
