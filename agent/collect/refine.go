@@ -1,6 +1,7 @@
 package collect
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"io"
@@ -33,11 +34,12 @@ type refiner struct {
 	edit    line.Edit
 	sound   []byte
 	edited  []byte
-	warned  string // the reason of the last warning
+	bounds  *bounds
+	warned  map[string]bool // reasons that were told of
 }
 
 func newRefiner(in config.Input, global map[string]string, sink Sink, log *slog.Logger) *refiner {
-	r := &refiner{input: in, global: global, sink: sink, log: log}
+	r := &refiner{input: in, global: global, sink: sink, log: log, bounds: newBounds(in), warned: map[string]bool{}}
 	r.edit = line.Edit{Name: in.NameOverride, Prefix: in.Prefix, Suffix: in.Suffix}
 	r.omitHost(false)
 	return r
@@ -87,48 +89,58 @@ func (r *refiner) retag() {
 func (r *refiner) pass(ctx context.Context, body []byte, tickUnixNano int64) (n, bad int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	var dropped drops
 	report := r.scanner.Scan(body, line.Nanosecond)
-	if bad = len(report.Bad); bad > 0 {
-		r.warn(body, report.Bad[0], bad)
+	for _, b := range report.Bad {
+		dropped.add(b.Reason, body[b.Start:b.End])
+	}
+	if len(report.Bad) > 0 {
 		r.sound = line.AppendSound(r.sound[:0], body, report, line.Nanosecond, tickUnixNano)
 		body = r.sound
 	}
-	if report.Lines == 0 {
-		return 0, bad
-	}
 	r.edit.TickUnixNano = tickUnixNano
 	r.edited = r.edited[:0]
-	for {
+	for number := 1; report.Lines > 0; number++ {
 		l, rest, err := line.Cut(body)
 		if err == io.EOF {
 			break
 		}
 		if err == nil {
-			r.edited = r.edit.Append(r.edited, l)
-			n++
+			if reason := r.bounds.refuse(number, l, tickUnixNano); reason != "" {
+				dropped.add(reason, body[:len(body)-len(rest)])
+			} else {
+				r.edited = r.edit.Append(r.edited, l)
+				n++
+			}
 		}
 		body = rest
 	}
-	r.sink(ctx, r.edited, n)
+	r.warn(dropped)
+	if n > 0 {
+		r.sink(ctx, r.edited, n)
+	}
 	if cap(r.edited) > maxKept {
 		r.edited, r.sound = nil, nil
 	}
-	return n, bad
+	return n, dropped.count()
 }
 
 // maxKept bounds the buffers that are kept from one reply to the next.
 const maxKept = 256 << 10
 
-// maxQuoted bounds how much of a bad line is logged.
-const maxQuoted = 200
+// maxQuoted bounds how much of a bad line is logged, and maxReasons for how
+// many reasons: some hold a number.
+const maxQuoted, maxReasons = 200, 20
 
-// warn tells of bad lines once for each new reason: a plugin that writes them
+// warn tells of dropped lines once for each reason: a plugin that writes them
 // writes them at every tick.
-func (r *refiner) warn(body []byte, first line.Bad, n int) {
-	if r.warned == first.Reason {
-		return
+func (r *refiner) warn(dropped drops) {
+	for _, d := range dropped {
+		if r.warned[d.reason] || len(r.warned) >= maxReasons {
+			continue
+		}
+		r.warned[d.reason] = true
+		text := d.first[:min(len(d.first), maxQuoted)]
+		r.log.Warn("bad lines were dropped", "lines", d.lines, "reason", d.reason, "first", string(bytes.TrimSpace(text)))
 	}
-	r.warned = first.Reason
-	text := body[first.Start:min(first.End, first.Start+maxQuoted)]
-	r.log.Warn("bad lines were dropped", "lines", n, "reason", first.Reason, "first", string(text))
 }
