@@ -4,6 +4,8 @@ GO       ?= go
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 PORT     ?= 8186
 FUZZTIME ?= 10s
+TARGETS  ?= amd64 arm64 armv6
+BENCH_SECONDS ?= 60
 
 PROGRAMS := vitals-agent vitals-relay
 # grpcnotrace leaves out gRPC's debugging pages and the HTML templates that
@@ -43,11 +45,14 @@ e2e: go-version ## the programs from outside, with a real InfluxDB
 fuzz: go-version ## every fuzz target for FUZZTIME (10s)
 	@GO="$(GO)" sh tests/fuzz.sh $(FUZZTIME)
 
-bench: go-version ## speed and size, side by side with what is installed
+bench: go-version ## size and speed: the programs beside what is installed (PEERS=install installs it), then the Go benchmarks
+	@$(MAKE) --no-print-directory dist TARGETS=amd64
+	@[ "$(PEERS)" != install ] || GO="$(GO)" sh tests/bench/install.sh
+	@$(GO) run ./tests/bench -programs dist/linux-amd64 -seconds $(BENCH_SECONDS) -telegraf "$(TELEGRAF)"
 	$(GO) test -run '^$$' -bench . -benchmem ./internal/... ./plugins/... ./relay/...
 
 dist: go-version ## static builds of both programs for amd64, arm64 and ARMv6 into dist/
-	@set -e; for target in amd64 arm64 armv6; do \
+	@set -e; for target in $(TARGETS); do \
 	  case $$target in armv6) export GOARCH=arm GOARM=6;; *) export GOARCH=$$target; unset GOARM;; esac; \
 	  for program in $(PROGRAMS); do \
 	    echo "dist/linux-$$target/$$program"; \
