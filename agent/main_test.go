@@ -5,7 +5,6 @@ import (
 	"compress/gzip"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -412,19 +411,32 @@ func TestStaleSocketDirectoriesAreRemoved(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stale := filepath.Join(base, socketPrefix+"999999999")
-	if err := os.MkdirAll(filepath.Join(stale, "x"), 0o700); err != nil {
-		t.Fatal(err)
+	ours := os.Getpid()
+	left := func(pid int, since string) string {
+		dir := filepath.Join(base, fmt.Sprintf("%s%d-%s", socketPrefix, pid, since))
+		if err := os.MkdirAll(filepath.Join(dir, "x"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		return dir
 	}
+	dead, reused, alive := left(999999999, "1"), left(ours, "1"), left(os.Getppid(), started(os.Getppid()))
 	dir, remove, err := socketDirectory()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := os.Stat(stale); !errors.Is(err, os.ErrNotExist) {
-		t.Error("still there")
+	if dir != filepath.Join(base, fmt.Sprintf("%s%d-%s", socketPrefix, ours, started(ours))) {
+		t.Error(dir)
 	}
+	there := func(dir string, want bool) {
+		t.Helper()
+		if _, err := os.Stat(dir); (err == nil) != want {
+			t.Errorf("%s: %v", filepath.Base(dir), err)
+		}
+	}
+	there(dead, false)
+	there(reused, false)
+	there(alive, true)
+	there(dir, true)
 	remove()
-	if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
-		t.Error("ours is still there")
-	}
+	there(dir, false)
 }

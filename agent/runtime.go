@@ -1,13 +1,12 @@
 package main
 
 import (
-	"errors"
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 
 	"github.com/rpicluster/vitals/internal/control"
 	"github.com/rpicluster/vitals/plugins"
@@ -27,7 +26,8 @@ func socketDirectory() (dir string, remove func(), err error) {
 	base, err := control.MakeDirectory()
 	if err == nil {
 		removeStale(base)
-		dir = filepath.Join(base, socketPrefix+strconv.Itoa(os.Getpid()))
+		pid := os.Getpid()
+		dir = filepath.Join(base, fmt.Sprintf("%s%d-%s", socketPrefix, pid, started(pid)))
 	}
 	if err != nil || len(dir) > maxSocketDirectory {
 		// A gather by hand needs no runtime directory.
@@ -47,10 +47,27 @@ func removeStale(base string) {
 		return
 	}
 	for _, dir := range stale {
-		pid, err := strconv.Atoi(strings.TrimPrefix(filepath.Base(dir), socketPrefix))
-		if err == nil && errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
+		number, since, _ := strings.Cut(strings.TrimPrefix(filepath.Base(dir), socketPrefix), "-")
+		pid, err := strconv.Atoi(number)
+		if now := started(pid); err == nil && (now == "" || now != since) {
 			plugins.EndOffspring(dir)
 			os.RemoveAll(dir)
 		}
 	}
+}
+
+// started is when a process was started, in the kernel's ticks, and empty if it
+// does not run: its number alone may be another's by now, and in a container it
+// often is the same at every start.
+func started(pid int) string {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return ""
+	}
+	// What follows the name, which may hold anything: state, 18 more, start.
+	f := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
+	if len(f) < 20 || f[0][0] == 'Z' || f[0][0] == 'X' {
+		return ""
+	}
+	return string(f[19])
 }
