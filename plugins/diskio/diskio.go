@@ -58,11 +58,11 @@ var (
 
 // Validate implements plugins.Validator.
 func (c *Collector) Validate() error {
-	if !slices.ContainsFunc(c.Devices, special) {
+	if !slices.ContainsFunc(c.Devices, func(d string) bool { return strings.ContainsAny(d, "*?[") }) {
 		return nil
 	}
 	var err error
-	if c.match, err = matcher(c.Devices); err != nil {
+	if c.match, err = plugins.Patterns(c.Devices); err != nil {
 		return plugins.OptionError{Option: "devices", Message: err.Error()}
 	}
 	return nil

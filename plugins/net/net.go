@@ -1,5 +1,5 @@
-// Package net collects the traffic of network interfaces and the counters of
-// network protocols, as Telegraf's inputs.net does.
+// Package net collects the traffic of network interfaces, as Telegraf's
+// inputs.net does.
 package net
 
 import (
@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -21,7 +22,7 @@ var sample string
 func Description() plugins.Description {
 	return plugins.Description{
 		Name:         "net",
-		Description:  "Traffic of network interfaces and counters of protocols.",
+		Description:  "Traffic of network interfaces.",
 		Sample:       sample,
 		Measurements: []string{"net"},
 		New:          func() plugins.Collector { return &Collector{Interfaces: []string{}} },
@@ -30,8 +31,10 @@ func Description() plugins.Description {
 
 // Collector holds the options.
 type Collector struct {
-	Interfaces          []string `toml:"interfaces"`
-	IgnoreProtocolStats bool     `toml:"ignore_protocol_stats"`
+	Interfaces []string `toml:"interfaces"`
+	// IgnoreProtocolStats is taken and without effect: Telegraf has told no
+	// protocols here since 1.37.
+	IgnoreProtocolStats bool `toml:"ignore_protocol_stats"`
 
 	wanted func(name string) bool // nil without Interfaces
 }
@@ -44,7 +47,7 @@ func (c *Collector) Validate() error {
 		return nil
 	}
 	var err error
-	if c.wanted, err = matcher(c.Interfaces); err != nil {
+	if c.wanted, err = plugins.Patterns(c.Interfaces); err != nil {
 		return plugins.OptionError{Option: "interfaces", Message: err.Error()}
 	}
 	return nil
@@ -53,82 +56,48 @@ func (c *Collector) Validate() error {
 // Gather implements plugins.Collector.
 func (c *Collector) Gather(_ context.Context, b *plugins.Batch) error {
 	all, err := readInterfaces()
-	for _, i := range all {
-		if c.wants(i.name) {
-			i.add(b.Point("net").Tag("interface", i.name))
+	wanted := c.wanted
+	if wanted == nil && os.Getenv("HOST_PROC") == "" {
+		var up error
+		if wanted, up = ownInterfaces(); up != nil {
+			return up
 		}
 	}
-	if !c.IgnoreProtocolStats {
-		// Telegraf does without where there are none, and so does this.
-		if err := addProtocols(b.Point("net").Tag("interface", "all")); err != nil {
-			b.Log().Debug("protocols left out", "error", err)
+	for _, d := range all {
+		if wanted == nil || wanted(d.name) {
+			d.add(b.Point("net").Tag("interface", d.name))
 		}
 	}
 	return err
 }
 
-// wants reports whether this interface is asked for: by name, or by being up
-// and not the loopback. What cannot be known is told rather than left out where
-// HOST_PROC says that the interfaces are those of another machine.
-func (c *Collector) wants(name string) bool {
-	if c.wanted != nil {
-		return c.wanted(name)
+// ownInterfaces tells those of this machine that are up, without the loopback.
+// Of the machine that HOST_PROC names there is no telling.
+func ownInterfaces() (wanted func(name string) bool, err error) {
+	all, err := net.Interfaces()
+	if err != nil {
+		return nil, fmt.Errorf("list interfaces: %w", err)
 	}
-	flags, known := flagsOf(name)
-	if !known {
-		return os.Getenv("HOST_PROC") != ""
-	}
-	return flags&net.FlagUp != 0 && flags&net.FlagLoopback == 0
-}
-
-// flagsOf asks the kernel, or the /sys of the machine that HOST_SYS names: the
-// call can only answer for the network that this process sees itself.
-func flagsOf(name string) (net.Flags, bool) {
-	if os.Getenv("HOST_SYS") != "" {
-		if flags, ok := flagsFile(name); ok {
-			return flags, true
+	var names []string
+	for _, i := range all {
+		if i.Flags&net.FlagUp != 0 && i.Flags&net.FlagLoopback == 0 {
+			names = append(names, i.Name)
 		}
 	}
-	if os.Getenv("HOST_PROC") != "" {
-		return 0, false
-	}
-	i, err := net.InterfaceByName(name)
-	if err != nil {
-		return 0, false
-	}
-	return i.Flags, true
-}
-
-// The bits of IFF_UP and IFF_LOOPBACK.
-const (
-	bitUp       = 0x1
-	bitLoopback = 0x8
-)
-
-func flagsFile(name string) (flags net.Flags, ok bool) {
-	bits, err := strconv.ParseUint(word("class/net", name, "flags"), 0, 32)
-	if bits&bitUp != 0 {
-		flags |= net.FlagUp
-	}
-	if bits&bitLoopback != 0 {
-		flags |= net.FlagLoopback
-	}
-	return flags, err == nil
+	return func(name string) bool { return slices.Contains(names, name) }, nil
 }
 
 // speedOf is in Mbit/s; -1, as in Telegraf, where the interface has none.
 func speedOf(name string) int64 {
-	speed, err := strconv.ParseInt(word("class/net", name, "speed"), 10, 64)
+	data, err := os.ReadFile(plugins.HostSys("class/net", name, "speed"))
+	if err != nil {
+		return -1
+	}
+	speed, err := strconv.ParseInt(strings.TrimSpace(string(data)), 10, 64)
 	if err != nil {
 		return -1
 	}
 	return speed
-}
-
-// word reads a file of one word below /sys, "" if it cannot be read.
-func word(elem ...string) string {
-	data, _ := os.ReadFile(plugins.HostSys(elem...))
-	return strings.TrimSpace(string(data))
 }
 
 // device is a line of /proc/net/dev.
