@@ -96,20 +96,20 @@ func addEntropy(p *plugins.Point) error {
 	if err != nil {
 		return fmt.Errorf("read entropy: %w", err)
 	}
-	p.Uint("entropy_avail", n)
+	p.Int("entropy_avail", n)
 	return nil
 }
 
 // ksmFiles are those of /sys/kernel/mm/ksm that hold a number that Telegraf
-// knows.
+// knows. The profit may be a loss.
 var ksmFiles = []string{
-	"full_scans", "max_page_sharing", "merge_across_nodes", "pages_shared", "pages_sharing",
+	"full_scans", "general_profit", "max_page_sharing", "merge_across_nodes", "pages_shared", "pages_sharing",
 	"pages_to_scan", "pages_unshared", "pages_volatile", "run", "sleep_millisecs",
 	"stable_node_chains", "stable_node_chains_prune_millisecs", "stable_node_dups", "use_zero_pages",
 }
 
 // addKSM leaves out what this kernel has no file for: merge_across_nodes needs
-// a machine with NUMA.
+// a machine with NUMA, general_profit Linux 6.4.
 func addKSM(p *plugins.Point) error {
 	folder := plugins.HostSys("kernel/mm/ksm")
 	if _, err := os.Stat(folder); err != nil {
@@ -120,7 +120,7 @@ func addKSM(p *plugins.Point) error {
 		n, err := number(folder + "/" + file)
 		switch {
 		case err == nil:
-			p.Uint("ksm_"+file, n)
+			p.Int("ksm_"+file, n)
 		case !errors.Is(err, os.ErrNotExist):
 			errs = append(errs, fmt.Errorf("read same-page merging: %w", err))
 		}
@@ -129,12 +129,12 @@ func addKSM(p *plugins.Point) error {
 }
 
 // number reads a file that holds one.
-func number(path string) (uint64, error) {
+func number(path string) (int64, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return 0, err
 	}
-	n, err := strconv.ParseUint(strings.TrimSpace(string(data)), 10, 64)
+	n, err := strconv.ParseInt(strings.TrimSpace(string(data)), 10, 64)
 	if err != nil {
 		return 0, fmt.Errorf("%s: %w", path, err)
 	}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -91,13 +90,9 @@ var dmiFiles = fields{
 // unknown stands for what there is no file for, or only root may read.
 const unknown = "unknown"
 
-// readDMI has nothing to tell on a machine without DMI, such as a Raspberry Pi.
+// readDMI has every field also on a machine without DMI, such as a Raspberry
+// Pi, as Telegraf has.
 func readDMI() (fields, error) {
-	if _, err := os.Stat(plugins.HostSys("class/dmi/id")); errors.Is(err, os.ErrNotExist) {
-		return nil, nil
-	} else if err != nil {
-		return nil, fmt.Errorf("read DMI: %w", err)
-	}
 	var all fields
 	for _, f := range dmiFiles {
 		value := unknown

@@ -2,6 +2,7 @@ package system
 
 import (
 	"fmt"
+	"math"
 	"os"
 	"strconv"
 	"strings"
@@ -30,10 +31,10 @@ func uptimeFile() (uint64, error) {
 	if err != nil {
 		return 0, fmt.Errorf("read uptime: %w", err)
 	}
-	whole, _, _ := strings.Cut(string(data), ".")
-	seconds, err := strconv.ParseUint(strings.TrimSpace(whole), 10, 64)
-	if err != nil {
-		return 0, fmt.Errorf("read uptime from %s: %w", plugins.HostProc("uptime"), err)
+	word, _, _ := strings.Cut(string(data), " ")
+	up, err := strconv.ParseFloat(strings.TrimSpace(word), 64)
+	if err != nil || up < 0 {
+		return 0, fmt.Errorf("read uptime from %s: no time in %q", plugins.HostProc("uptime"), data)
 	}
-	return seconds, nil
+	return uint64(math.Ceil(up)), nil // sysinfo(2) counts the second under way too
 }
