@@ -11,8 +11,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"github.com/influxdata/line-protocol/v2/lineprotocol"
 )
 
 // printer is a machine whose agent writes what it gathers to a file and adds
@@ -40,23 +38,12 @@ func newPrinter(t *testing.T, agentOptions, inputs string) *printer {
 
 func (p *printer) startAgent() { p.agent = p.start("vitals-agent", "--config", p.path("node.toml")) }
 
-func (p *printer) path(name string) string { return filepath.Join(p.dir, name) }
-
-func (p *printer) read(name string) string {
-	p.t.Helper()
-	text, err := os.ReadFile(p.path(name))
-	if err != nil && !os.IsNotExist(err) {
-		p.t.Fatal(err)
-	}
-	return string(text)
-}
-
 // script writes a program in sh and returns its path.
-func (p *printer) script(name, text string) string {
-	p.t.Helper()
-	path := p.file(name, "#!/bin/sh\n"+text+"\n")
+func (m *machine) script(name, text string) string {
+	m.t.Helper()
+	path := m.file(name, "#!/bin/sh\n"+text+"\n")
 	if err := os.Chmod(path, 0o755); err != nil {
-		p.t.Fatal(err)
+		m.t.Fatal(err)
 	}
 	return path
 }
@@ -110,46 +97,6 @@ func goProgram(t *testing.T, dir, pkg string) string {
 		t.Fatalf("build %s: %v\n%s", pkg, err, out)
 	}
 	return path
-}
-
-// points are the lines of a measurement as a reader of line protocol has them.
-type point struct {
-	tags   map[string]string
-	fields map[string]any
-	time   time.Time
-}
-
-func points(t *testing.T, text, measurement string) (all []point) {
-	t.Helper()
-	for d := lineprotocol.NewDecoderWithBytes([]byte(text)); d.Next(); {
-		name, err := d.Measurement()
-		p := point{tags: map[string]string{}, fields: map[string]any{}}
-		for err == nil {
-			var key, value []byte
-			if key, value, err = d.NextTag(); key == nil {
-				break
-			}
-			p.tags[string(key)] = string(value)
-		}
-		for err == nil {
-			var key []byte
-			var value lineprotocol.Value
-			if key, value, err = d.NextField(); key == nil {
-				break
-			}
-			p.fields[string(key)] = value.Interface()
-		}
-		if err == nil {
-			p.time, err = d.Time(lineprotocol.Nanosecond, time.Time{})
-		}
-		if err != nil {
-			t.Fatalf("%v in\n%.2000s", err, text)
-		}
-		if string(name) == measurement {
-			all = append(all, p)
-		}
-	}
-	return all
 }
 
 // Programs in three languages, told in each way that there is, are heard to

@@ -75,6 +75,18 @@ func (m *machine) file(name, content string) string {
 	return path
 }
 
+func (m *machine) path(name string) string { return filepath.Join(m.dir, name) }
+
+// read returns the content of a file of the machine, "" if there is none yet.
+func (m *machine) read(name string) string {
+	m.t.Helper()
+	text, err := os.ReadFile(m.path(name))
+	if err != nil && !os.IsNotExist(err) {
+		m.t.Fatal(err)
+	}
+	return string(text)
+}
+
 // command is a program of ours or of the system with the machine's environment.
 func (m *machine) command(name string, args ...string) *exec.Cmd {
 	if strings.HasPrefix(name, "vitals-") {

@@ -1,0 +1,160 @@
+package tests
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// recorded are the collectors whose recorded machines Telegraf can be shown
+// too, under its names for them. For kernel it reads this machine's files only,
+// and disk asks the kernel.
+var recorded = map[string]string{
+	"cpu": "cpu", "ram": "mem", "swap": "swap", "temperature": "temp", "system": "system", "net": "net",
+	"diskio": "diskio", "processes": "processes", "linux_cpu": "linux_cpu",
+}
+
+// ownOption are options that Telegraf does not have.
+var ownOption = regexp.MustCompile(`(?m)^(schema|report_frequency)\b`)
+
+// onPurpose are differences that the README of the collector tells of too.
+var onPurpose = []struct{ where, difference, why string }{
+	{"", `^Telegraf alone: temp,.*sensor=broken`, "a file that holds no number is no reading of 0 °C"},
+	{"swap/", `^swap: (free|total|used|used_percent) is .*, Telegraf's 0$`, "HOST_PROC's meminfo, and not this machine's memory"},
+	{"swap/pi5-6.12-16k-pages", `^swap: (in|out) is`, "a page is not always of 4 KiB"},
+	{"system/", `^system: (uptime|uptime_format|kernel_version|arch) is`, "HOST_PROC's files, and not what this machine's kernel says"},
+	{"ram/linux-3.2-estimate-below-zero", `^mem: available`, "an estimate below 0 is 0"},
+	{"ram/container-available-above-total", `^mem: (available|used)`, "no more is available than there is"},
+}
+
+// report fails the test for every difference that is not on purpose.
+func report(t *testing.T, where string, differences []string) {
+	t.Helper()
+	for _, difference := range differences {
+		i := slices.IndexFunc(onPurpose, func(d struct{ where, difference, why string }) bool {
+			return strings.HasPrefix(where, d.where) && regexp.MustCompile(d.difference).MatchString(difference)
+		})
+		if i < 0 {
+			t.Error(difference)
+		} else {
+			t.Logf("on purpose (%s): %s", onPurpose[i].why, difference)
+		}
+	}
+}
+
+// doesNotStart are machines on which Telegraf's input keeps it from starting.
+var doesNotStart = []string{"linux_cpu/vm-without-cpufreq", "linux_cpu/pi4-thermal"}
+
+// TestGoldenCasesAreTelegrafs shows Telegraf the machines that our collectors'
+// golden cases are recorded of. What it says of them is what we want to say.
+// Where files are damaged our errors are our own.
+func TestGoldenCasesAreTelegrafs(t *testing.T) {
+	t.Parallel()
+	telegraf := buildTelegraf(t)
+	for collector, input := range recorded {
+		folders, err := filepath.Glob(filepath.Join(root, "plugins", collector, "testdata", "*"))
+		if err != nil || len(folders) == 0 {
+			t.Fatalf("no cases of %s: %v", collector, err)
+		}
+		for _, folder := range folders {
+			where := collector + "/" + filepath.Base(folder)
+			options := content(t, filepath.Join(folder, "options.toml"))
+			if ownOption.MatchString(options) || content(t, filepath.Join(folder, "want.error")) != "" || slices.Contains(doesNotStart, where) {
+				continue
+			}
+			t.Run(where, func(t *testing.T) {
+				t.Parallel()
+				want := reading{}
+				for _, p := range parse(t, content(t, filepath.Join(folder, "want.lp"))) {
+					want.add(p)
+				}
+				said := shown(t, telegraf, folder, input, options)
+				report(t, where, differences(want, said, said, said))
+			})
+		}
+	}
+}
+
+func content(t *testing.T, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil && !os.IsNotExist(err) {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// shown returns what Telegraf says of a recorded machine in its first reading
+// of what is in proc1, after those of proc0.
+func shown(t *testing.T, telegraf, folder, input, options string) reading {
+	t.Helper()
+	m := newMachine(t)
+	if input == "linux_cpu" {
+		options += fmt.Sprintf("\nhost_sys = %q\n", filepath.Join(folder, "sys"))
+	}
+	file := m.file("telegraf.conf", fmt.Sprintf(`
+[agent]
+  interval = "200ms"
+  flush_interval = "50ms"
+  precision = "1ms"
+  omit_hostname = true
+  skip_processors_after_aggregators = true
+[[inputs.exec]]
+  commands = [["echo", "tick v=1i"]]
+  data_format = "influx"
+[[outputs.file]]
+  files = ["$DIR/lines"]
+[[inputs.%s]]
+%s`, input, options))
+	show := func(proc string) {
+		if err := os.Symlink(filepath.Join(folder, proc), m.path("next")); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(m.path("next"), m.path("proc")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	show("proc0")
+	m.env = append(m.env, "HOST_PROC="+m.path("proc"))
+	for variable, name := range map[string]string{"HOST_SYS": "sys", "HOST_ETC": "etc", "HOST_VAR": "var", "HOST_RUN": "run", "HOST_DEV": "dev", "GHW_CHROOT": ""} {
+		m.env = append(m.env, variable+"="+filepath.Join(folder, name))
+	}
+	p := m.start(telegraf, "--config", file, "--strict-env-handling")
+	ticks := func(since time.Time) (all []point) {
+		return slices.DeleteFunc(points(t, m.read("lines"), "tick"), func(p point) bool { return p.time.Before(since) })
+	}
+	wait := func(since time.Time, n int) {
+		eventually(t, 30*time.Second, func() string { return why(len(ticks(since)) >= n, "too few ticks") })
+	}
+	wait(time.Time{}, 2)
+	show("proc1")
+	since := time.Now()
+	wait(since, 3)
+	p.stop()
+	r := reading{}
+	var first time.Time
+	for _, pt := range parse(t, m.read("lines")) {
+		if pt.name == "tick" || pt.time.Before(since) {
+			continue
+		}
+		if first.IsZero() {
+			first = pt.time
+		}
+		if pt.time.Sub(first) < 100*time.Millisecond {
+			r.add(pt)
+		}
+	}
+	return r
+}
+
+func why(ok bool, not string) string {
+	if ok {
+		return ""
+	}
+	return not
+}

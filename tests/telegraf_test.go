@@ -1,0 +1,184 @@
+package tests
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// trimmed are Telegraf's own build tags for those parts of it that we have too.
+const trimmed = "custom,inputs.cpu,inputs.mem,inputs.swap,inputs.temp,inputs.system,inputs.disk,inputs.diskio,inputs.net," +
+	"inputs.processes,inputs.kernel,inputs.linux_cpu,inputs.internal,inputs.exec,inputs.execd," +
+	"outputs.file,outputs.influxdb,outputs.discard,parsers.influx,serializers.influx"
+
+// buildTelegraf builds the Telegraf that tests/telegraf names, from its own
+// module, so that it has the very dependencies that it is released with.
+func buildTelegraf(t *testing.T) string {
+	t.Helper()
+	const telegraf = "github.com/influxdata/telegraf"
+	run := func(dir string, args ...string) string {
+		cmd := exec.Command("go", args...)
+		cmd.Dir = dir
+		out, err := cmd.Output()
+		if err != nil {
+			var stderr []byte
+			if exit, ok := err.(*exec.ExitError); ok {
+				stderr = exit.Stderr
+			}
+			t.Fatalf("go %s: %v\n%s", strings.Join(args, " "), err, stderr)
+		}
+		return strings.TrimSpace(string(out))
+	}
+	here := filepath.Join(root, "tests", "telegraf")
+	run(here, "mod", "download", telegraf)
+	source := run(here, "list", "-m", "-f", "{{.Dir}}", telegraf)
+	path := filepath.Join(t.TempDir(), "telegraf")
+	run(source, "build", "-buildvcs=false", "-ldflags=-s -w", "-tags", trimmed, "-o", path, "./cmd/telegraf")
+	return path
+}
+
+// sameInputs are inputs as they stand in a node file and in Telegraf's file.
+// Each is told from the others by its tag.
+var sameInputs = []struct{ name, input, options string }{
+	{"cpu", "cpu", ""},
+	{"cpu of all alone", "cpu", "percpu = false"},
+	{"cpu each alone", "cpu", "totalcpu = false"},
+	{"cpu with everything", "cpu", "collect_cpu_time = true\nreport_active = true\ncore_tags = true"},
+	{"mem", "mem", ""},
+	{"mem extended", "mem", "collect_extended = true"},
+	{"swap", "swap", ""},
+	{"temp", "temp", ""},
+	{"temp v1", "temp", `metric_format = "v1"`},
+	{"temp by device", "temp", "add_device_tag = true"},
+	{"temp v1 by device", "temp", "metric_format = \"v1\"\nadd_device_tag = true"},
+	{"temp with zones", "temp", "always_gather_zones = true"},
+	{"temp with all", "temp", "metric_format = \"v1\"\nadd_device_tag = true\nalways_gather_zones = true"},
+	{"system", "system", ""},
+	{"system load", "system", `include = ["load"]`},
+	{"system users and cpus", "system", `include = ["users", "cpus"]`},
+	{"system uptime and legacy", "system", `include = ["uptime", "legacy"]`},
+	{"system os", "system", `include = ["os"]`},
+	{"system dmi", "system", `include = ["dmi"]`},
+	{"disk", "disk", ""},
+	{"disk as in the sample", "disk", `ignore_fs = ["tmpfs", "devtmpfs", "devfs", "iso9660", "overlay", "aufs", "squashfs"]`},
+	{"disk root", "disk", `mount_points = ["/"]`},
+	{"disk two", "disk", `mount_points = ["/dev", "/dev/shm", "/nowhere"]`},
+	{"disk without bind mounts", "disk", `ignore_mount_opts = ["bind"]`},
+	{"disk without options", "disk", `ignore_mount_opts = ["ro", "nosuid"]`},
+	{"diskio", "diskio", ""},
+	{"diskio by name", "diskio", `devices = ["vda", "sda", "nvme0n1", "/dev/mmcblk0"]`},
+	{"diskio by pattern", "diskio", `devices = ["[vs]d?", "nvme*", "{mmc,x}*"]`},
+	{"diskio with serial", "diskio", "skip_serial_number = false"},
+	{"diskio with tags", "diskio", "device_tags = [\"ID_FS_TYPE\", \"ID_MODEL\"]\nname_templates = [\"$ID_FS_LABEL\", \"$DM_VG_NAME/$DM_LV_NAME\"]"},
+	{"net", "net", ""},
+	{"net by name", "net", `interfaces = ["lo", "eth0"]`},
+	{"net by pattern", "net", `interfaces = ["l*", "{eth,wlan}[0-9]", "en?*"]`},
+	{"net without protocols", "net", "ignore_protocol_stats = true"},
+	{"net with protocols", "net", "ignore_protocol_stats = false"},
+	{"processes", "processes", ""},
+	{"processes with sudo", "processes", "use_sudo = true"},
+	{"kernel", "kernel", ""},
+	{"kernel ksm", "kernel", `collect = ["ksm"]`},
+	{"kernel psi", "kernel", `collect = ["psi"]`},
+	{"kernel all", "kernel", `collect = ["ksm", "psi"]`},
+	{"linux_cpu", "linux_cpu", "host_sys = \"$CPUS\""},
+	{"linux_cpu thermal", "linux_cpu", "host_sys = \"$CPUS\"\nmetrics = [\"thermal\"]"},
+	{"linux_cpu all", "linux_cpu", "host_sys = \"$CPUS\"\nmetrics = [\"cpufreq\", \"thermal\"]"},
+	{"exec", "exec", "commands = [[\"$DIR/print\", \"once\"], [\"$DIR/pri*\", \"once\"]]\ndata_format = \"influx\""},
+	{"exec of strings", "exec", "commands = [\"$DIR/print once\", \"'$DIR/print' on\\\\ce\"]\ndata_format = \"influx\""},
+	{"execd", "execd", "command = [\"$DIR/print\", \"execd\"]\nsignal = \"STDIN\"\ndata_format = \"influx\""},
+}
+
+// container is how a program is told that the machine it shall see is another
+// than the one it runs in. Here both are the same.
+var container = []string{"HOST_PROC=/proc", "HOST_ETC=/etc", "HOST_VAR=/var", "HOST_RUN=/run", "HOST_DEV=/dev", "HOST_MOUNT_PREFIX=/proc/1/root"}
+
+// TestSameAsTelegraf runs Telegraf and the agent at the same time with the same
+// file and compares what they write for the same second: every series, every
+// field and its type, and that the values are of the same machine.
+func TestSameAsTelegraf(t *testing.T) {
+	t.Parallel()
+	telegraf := buildTelegraf(t)
+	t.Run("on the machine", func(t *testing.T) { compareWithTelegraf(t, telegraf, nil) })
+	t.Run("in a container", func(t *testing.T) { compareWithTelegraf(t, telegraf, container) })
+}
+
+func compareWithTelegraf(t *testing.T, telegraf string, environment []string) {
+	t.Parallel()
+	m := newMachine(t)
+	m.env = append(m.env, environment...)
+	m.env = append(m.env, "HOST_SYS="+m.sensors())
+	m.script("print", `say() { echo 'printed,by=sh v=1i,s="a b",f=2.5,t=true'; }
+case $1 in once) say ;; *) while read -r _; do say; done ;; esac`)
+	var inputs strings.Builder
+	for _, in := range sameInputs {
+		options := strings.ReplaceAll(in.options, "$CPUS", filepath.Join(root, "plugins/linux_cpu/testdata/pc-6.8-both/sys"))
+		fmt.Fprintf(&inputs, "[[inputs.%s]]\n%s\n[inputs.%[1]s.tags]\ncase = %[3]q\n", in.input, options, in.name)
+	}
+	start := func(name, program string, arguments ...string) *process {
+		file := m.file(name+".conf", fmt.Sprintf(`
+[agent]
+  interval = "1s"
+  flush_interval = "500ms"
+  hostname = "node"
+  buffer_directory = "$DIR/buffer"
+  %s
+[[outputs.file]]
+  files = ["$DIR/%s.lines"]
+`, map[string]string{"theirs": "skip_processors_after_aggregators = true"}[name], name)+inputs.String())
+		return m.start(program, append(arguments, "--config", file)...)
+	}
+	ours, theirs := start("ours", "vitals-agent"), start("theirs", telegraf, "--strict-env-handling")
+	var second int64
+	eventually(t, 60*time.Second, func() string {
+		if !ours.running() || !theirs.running() {
+			t.Fatal("one of them does not run")
+		}
+		a, b := readings(t, m.read("ours.lines")), readings(t, m.read("theirs.lines"))
+		for s := range a {
+			// Not the first of either, nor one that is still being written.
+			if a[s-1] != nil && b[s-1] != nil && b[s] != nil && a[s+2] != nil && b[s+2] != nil {
+				second = max(second, s)
+			}
+		}
+		if second == 0 {
+			return fmt.Sprintf("they have %d and %d readings", len(a), len(b))
+		}
+		return ""
+	})
+	ours.stop()
+	theirs.stop()
+	a, b := readings(t, m.read("ours.lines")), readings(t, m.read("theirs.lines"))
+	report(t, "", differences(a[second], b[second-1], b[second], b[second+1]))
+	t.Logf("%d series of %d inputs", len(b[second]), len(sameInputs))
+}
+
+// sensors makes a /sys that is the machine's own but for its sensors, for
+// virtual machines have none.
+func (m *machine) sensors() string {
+	m.t.Helper()
+	recorded := filepath.Join(root, "plugins/temperature/testdata/pc-6.1-device-and-zones/sys/class")
+	link := func(name, to string) {
+		path := m.path(filepath.Join("sys", name))
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			m.t.Fatal(err)
+		}
+		if err := os.Symlink(to, path); err != nil {
+			m.t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"block", "devices", "fs", "kernel"} {
+		link(name, "/sys/"+name)
+	}
+	for _, name := range []string{"block", "net", "dmi"} {
+		link("class/"+name, "/sys/class/"+name)
+	}
+	for _, name := range []string{"hwmon", "thermal"} {
+		link("class/"+name, filepath.Join(recorded, name))
+	}
+	return m.path("sys")
+}
