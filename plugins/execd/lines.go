@@ -43,7 +43,7 @@ func (l *lines) add(data []byte) []byte {
 	var whole []byte
 	for {
 		whole = l.scan(whole)
-		if len(l.held) <= l.max {
+		if l.seen <= l.max {
 			return whole
 		}
 		l.giveUp("longer than buffer_size")
@@ -63,10 +63,10 @@ func (l *lines) rest() []byte {
 	return whole
 }
 
-// scan moves the whole lines of what is held to dst.
+// scan moves the whole lines of what is held to dst, up to one that is too long.
 func (l *lines) scan(dst []byte) []byte {
 	start := 0
-	for ; l.seen < len(l.held); l.seen++ {
+	for ; l.seen < len(l.held) && l.seen-start <= l.max; l.seen++ {
 		if l.state.next(l.held[l.seen]) {
 			dst = l.take(dst, l.held[start:l.seen])
 			start, l.state = l.seen+1, state{}
@@ -99,7 +99,7 @@ func (l *lines) take(dst, line []byte) []byte {
 // anew.
 func (l *lines) giveUp(why string) {
 	row, rest, more := bytes.Cut(l.held, []byte{'\n'})
-	l.bad(row, why)
+	l.bad(row[:min(len(row), l.max)], why)
 	l.skipping = !more
 	l.held, l.seen, l.state = l.held[:copy(l.held, rest)], 0, state{}
 }

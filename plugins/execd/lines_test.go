@@ -61,15 +61,19 @@ func TestLines(t *testing.T) {
 func TestALineThatIsTooLong(t *testing.T) {
 	f := func(text, want, wantBad string) {
 		t.Helper()
-		got, bad := whole(text, 1, 16)
-		if diff := cmp.Diff(want, got); diff != "" {
-			t.Error(diff)
-		}
-		if diff := cmp.Diff(wantBad, bad); diff != "" {
-			t.Error(diff)
+		for _, n := range []int{1, 2, 5, 17, 20, len(text)} {
+			got, bad := whole(text, n, 16)
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("pieces of %d: %s", n, diff)
+			}
+			if diff := cmp.Diff(wantBad, bad); diff != "" {
+				t.Errorf("pieces of %d: %s", n, diff)
+			}
 		}
 	}
-	f("m v=1\nm v=1000000000000 5\nn v=1\n", "m v=1 7\nn v=1 7\n", `"m v=1000000000000": longer than buffer_size`)
+	f("m v=1\nm v=1000000000000 5\nn v=1\n", "m v=1 7\nn v=1 7\n", `"m v=100000000000": longer than buffer_size`)
+	f("m v=100000000 5\nm v=1000000000 5\nn v=1\n", "m v=100000000 5\nm v=1000000000 5\nn v=1 7\n", "")
+	f("m s=\"abcdefghijklmnop\nn v=1\n\" 5\n", "n v=1 7\n\" 5 7\n", `"m s=\"abcdefghijk": longer than buffer_size`)
 	f("m s=\"\nn v=1\nn v=2\nn v=3\n", "n v=1 7\nn v=2 7\nn v=3 7\n", `"m s=\"": longer than buffer_size`)
 }
 
