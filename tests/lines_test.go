@@ -92,92 +92,81 @@ func (r reading) add(p point) {
 
 func keys(fields map[string]any) []string { return slices.Sorted(maps.Keys(fields)) }
 
-// differences compares a reading of ours with Telegraf's of the same second,
-// and its values with those before and after too.
-func differences(ours, before, theirs, after reading) (all []string) {
+// differences compares a reading of ours with one of Telegraf's, values with
+// same.
+func differences(ours, theirs reading, same func(key string, our, their any) bool) (all []string) {
 	add := func(format string, a ...any) { all = append(all, fmt.Sprintf(format, a...)) }
-	for series := range ours {
-		if theirs[series] == nil {
-			add("ours alone: %s %v", series, ours[series])
+	for series, lines := range ours {
+		switch {
+		case theirs[series] == nil:
+			add("ours alone: %s %v", series, lines)
+			continue
+		case len(lines) != len(theirs[series]):
+			add("%s has %d lines, Telegraf's %d", series, len(lines), len(theirs[series]))
+			continue
+		}
+		for i, fields := range lines {
+			for key, our := range fields {
+				switch their := theirs[series][i][key]; {
+				case their == nil && !maybe(key):
+					add("%s has %s, Telegraf's not", series, key)
+				case their == nil:
+				case fmt.Sprintf("%T", our) != fmt.Sprintf("%T", their):
+					add("%s: %s is %v, a %T, and not %v, a %T", series, key, our, our, their, their)
+				case !same(key, our, their):
+					add("%s: %s is %v, Telegraf's %v", series, key, our, their)
+				}
+			}
+			for key, their := range theirs[series][i] {
+				if fields[key] == nil && !maybe(key) {
+					add("%s has no %s, which is %v", series, key, their)
+				}
+			}
 		}
 	}
 	for series, lines := range theirs {
 		if ours[series] == nil {
 			add("Telegraf alone: %s %v", series, lines)
-			continue
-		}
-		if len(lines) != len(ours[series]) {
-			add("%s has %d lines, Telegraf's %d", series, len(ours[series]), len(lines))
-			continue
-		}
-		for i, fields := range lines {
-			for _, key := range keys(fields) {
-				our, their := ours[series][i][key], fields[key]
-				switch {
-				case our == nil && maybe(key):
-				case our == nil:
-					add("%s has no %s, which is %v", series, key, their)
-				case fmt.Sprintf("%T", our) != fmt.Sprintf("%T", their):
-					add("%s: %s is %v, a %T, and not %v, a %T", series, key, our, our, their, their)
-				case !near(our, their, value(before, series, i, key), value(after, series, i, key)) && !volatile(series, key):
-					add("%s: %s is %v, Telegraf's %v", series, key, our, their)
-				}
-			}
-			for _, key := range keys(ours[series][i]) {
-				if fields[key] == nil && !maybe(key) {
-					add("%s has %s, Telegraf's not", series, key)
-				}
-			}
 		}
 	}
 	slices.Sort(all)
 	return all
 }
 
-func value(r reading, series string, i int, key string) any {
-	if i >= len(r[series]) {
-		return nil
-	}
-	return r[series][i][key]
-}
-
 // maybe are fields that are there if the disk did something since the reading
 // before.
 func maybe(key string) bool { return key == "io_await" || key == "io_svctm" }
 
-// volatile are fields that are another at every look.
-func volatile(series, key string) bool {
-	for _, prefix := range []string{"usage_", "avg", "io_", "iops_in_progress"} {
-		if strings.HasPrefix(key, prefix) {
-			return true
-		}
+// equal is for two looks at the same files. What depends on the time between
+// two of them is left out.
+func equal(key string, our, their any) bool {
+	if a, ok := number(our); ok {
+		b, _ := number(their)
+		return key == "io_util" || math.Abs(a-b) <= math.Abs(b)*1e-9
 	}
-	return strings.HasPrefix(series, "processes")
+	return our == their
 }
 
-// near reports whether a value lies about where Telegraf's do.
-func near(our any, theirs ...any) bool {
-	number := func(v any) (float64, bool) {
-		switch v := v.(type) {
-		case float64:
-			return v, true
-		case int64:
-			return float64(v), true
-		case uint64:
-			return float64(v), true
-		}
-		return 0, false
+// alike is for two looks at the same machine, which is not still: that the
+// values are of one kind and in one unit.
+func alike(key string, our, their any) bool {
+	if a, ok := number(our); ok {
+		b, _ := number(their)
+		fleeting := strings.HasPrefix(key, "usage_") || strings.HasPrefix(key, "avg") || strings.HasPrefix(key, "io_") ||
+			slices.Contains([]string{"iops_in_progress", "running", "blocked", "zombies", "dirty", "write_back", "load1"}, key)
+		return fleeting || math.Abs(a-b) <= 0.75*max(math.Abs(a), math.Abs(b))+3
 	}
-	n, ok := number(our)
-	if !ok {
-		return slices.Contains(theirs, our)
+	return our == their || key == "uptime_format"
+}
+
+func number(v any) (float64, bool) {
+	switch v := v.(type) {
+	case float64:
+		return v, true
+	case int64:
+		return float64(v), true
+	case uint64:
+		return float64(v), true
 	}
-	low, high := math.Inf(1), math.Inf(-1)
-	for _, their := range theirs {
-		if f, ok := number(their); ok {
-			low, high = min(low, f), max(high, f)
-		}
-	}
-	slack := max(math.Abs(high)/20, 3)
-	return n >= low-slack && n <= high+slack
+	return 0, false
 }

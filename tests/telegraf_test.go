@@ -141,7 +141,7 @@ case $1 in once) say ;; *) while read -r _; do say; done ;; esac`)
 		a, b := readings(t, m.read("ours.lines")), readings(t, m.read("theirs.lines"))
 		for s := range a {
 			// Not the first of either, nor one that is still being written.
-			if a[s-1] != nil && b[s-1] != nil && b[s] != nil && a[s+2] != nil && b[s+2] != nil {
+			if a[s-1] != nil && b[s-1] != nil && b[s] != nil && a[s+1] != nil && b[s+1] != nil {
 				second = max(second, s)
 			}
 		}
@@ -153,7 +153,7 @@ case $1 in once) say ;; *) while read -r _; do say; done ;; esac`)
 	ours.stop()
 	theirs.stop()
 	a, b := readings(t, m.read("ours.lines")), readings(t, m.read("theirs.lines"))
-	report(t, "", differences(a[second], b[second-1], b[second], b[second+1]))
+	report(t, "", differences(a[second], b[second], alike))
 	t.Logf("%d series of %d inputs", len(b[second]), len(sameInputs))
 }
 
