@@ -146,6 +146,7 @@ type host struct {
 	connection plugin.ClientProtocol
 	lifeline   *os.File // our end of it
 	pid        int
+	sockets    string // the directory for its socket's
 	log        *lockedBuffer
 }
 
@@ -157,21 +158,25 @@ func start(t *testing.T, cmd *exec.Cmd) *host {
 		t.Fatal(err)
 	}
 	log := &lockedBuffer{}
+	sockets, err := os.MkdirTemp("", "vitals") // short, as a socket's path has to be
+	if err != nil {
+		t.Fatal(err)
+	}
 	cmd.ExtraFiles = []*os.File{read}
 	cmd.Env = append(os.Environ(), cmd.Env...)
-	cmd.Env = append(cmd.Env, LifelineEnv+"=3")
+	cmd.Env = append(cmd.Env, LifelineEnv+"=3", "PLUGIN_UNIX_SOCKET_DIR="+sockets)
 	client := plugin.NewClient(&plugin.ClientConfig{
 		HandshakeConfig:  Handshake(),
 		Plugins:          PluginSet(),
 		Cmd:              cmd,
 		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
 		StartTimeout:     30 * time.Second,
-		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: t.TempDir()},
 		Logger:           hclog.New(&hclog.LoggerOptions{Level: hclog.Trace, Output: log}),
 	})
 	t.Cleanup(func() {
 		write.Close()
 		client.Kill()
+		os.RemoveAll(sockets)
 		if t.Failed() {
 			t.Logf("the plugin's log:\n%.4000s", log.String())
 		}
@@ -185,7 +190,7 @@ func start(t *testing.T, cmd *exec.Cmd) *host {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &host{raw.(proto.CollectorClient), client, connection, write, cmd.Process.Pid, log}
+	return &host{raw.(proto.CollectorClient), client, connection, write, cmd.Process.Pid, sockets, log}
 }
 
 // self is the test binary as a plugin.

@@ -63,6 +63,8 @@ func TestPython(t *testing.T) {
 		f(`{"ratio": "a"}`, "ratio", `expected a number, not "a"`)
 		f(`{"on": 1}`, "on", "expected true or false, not 1")
 		f(`{"ratio": -1}`, "ratio", "must not be negative")
+		f(`[1]`, "", "the options cannot be read: not an object")
+		f(`{"ratio"`, "", "the options cannot be read: Expecting ':' delimiter: line 1 column 9 (char 8)")
 	})
 	t.Run("two instances", func(t *testing.T) {
 		h.configurePython(t, "a", `{"ratio": 2}`)

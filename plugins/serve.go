@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -31,8 +32,12 @@ func Serve(d ...Description) {
 	log := newLogger(stderr, filepath.Base(os.Args[0]))
 	slog.SetDefault(log)
 	server := newServer(log, d)
+	var listening atomic.Pointer[grpc.Server]
 	bereft := func() {
 		finish(server)
+		if s := listening.Load(); s != nil {
+			s.Stop() // which removes the socket
+		}
 		clearAway(os.Getenv(GuardEnv))
 	}
 	if err := watchLifeline(os.Getenv(LifelineEnv), bereft); err != nil {
@@ -41,8 +46,12 @@ func Serve(d ...Description) {
 	plugin.Serve(&plugin.ServeConfig{
 		HandshakeConfig: Handshake(),
 		Plugins:         plugin.PluginSet{DispenseName: &grpcPlugin{server: server}},
-		GRPCServer:      func(o []grpc.ServerOption) *grpc.Server { return newGRPCServer(log, stderr, o) },
-		Logger:          hclog.New(&hclog.LoggerOptions{Level: hclog.Warn, Output: stderr, JSONFormat: true}),
+		GRPCServer: func(o []grpc.ServerOption) *grpc.Server {
+			s := newGRPCServer(log, stderr, o)
+			listening.Store(s)
+			return s
+		},
+		Logger: hclog.New(&hclog.LoggerOptions{Level: hclog.Warn, Output: stderr, JSONFormat: true}),
 	})
 	finish(server)
 }

@@ -259,6 +259,9 @@ func TestLifeline(t *testing.T) {
 	}
 	h.lifeline.Close()
 	eventually(t, "the end of the process", func() bool { return gone(h.pid) })
+	if left, err := filepath.Glob(filepath.Join(h.sockets, "*")); err != nil || len(left) > 0 {
+		t.Errorf("%q is left, %v", left, err)
+	}
 }
 
 // A host's own program clears away what the plugins of a killed host have left,

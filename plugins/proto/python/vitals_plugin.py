@@ -151,7 +151,12 @@ class _Service:
         kind = self.collectors.get(request.collector)
         if kind is None:
             return _refused(("", "no collector %r here; there are %s" % (request.collector, ", ".join(self.collectors))))
-        given = json.loads(request.config_json or b"{}")
+        try:
+            given = json.loads(request.config_json or b"{}")
+            if not isinstance(given, dict):
+                raise ValueError("not an object")
+        except ValueError as e:
+            return _refused(("", "the options cannot be read: %s" % e))
         errors = [e for e in (_mistake(kind.options, k, v) for k, v in given.items()) if e]
         if errors:
             return _refused(*errors)

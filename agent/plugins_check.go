@@ -1,0 +1,118 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+
+	"github.com/rpicluster/vitals/agent/collect"
+	"github.com/rpicluster/vitals/agent/conformance"
+	"github.com/rpicluster/vitals/internal/nodefile"
+)
+
+const checkHelp = `Starts FILE, the program of a collector in any language, and drives it through the
+contract of plugins/proto: handshake, options right and wrong, readings, instances
+beside each other, calls given up, shutdown, the end of its agent. One line for each
+item; for what fails, what the contract asks for. Exit code 1 if anything fails.
+
+  --config FILE    try the [[inputs.*]] tables of this file, instead of its samples
+  --json           the same for programs
+
+  vitals-agent plugins check ./vitals-plugin-load
+  vitals-agent plugins check cpu
+`
+
+// checkPlugin drives a program through the contract and prints what fails.
+func checkPlugin(ctx context.Context, f *flags, stdout, stderr io.Writer) error {
+	c, err := findCollector(f, f.args[0])
+	if err != nil {
+		return err
+	}
+	c.warn(stderr)
+	tables, err := inputTables(f.config)
+	if err != nil {
+		return err
+	}
+	dir, remove, err := socketDirectory()
+	if err != nil {
+		return err
+	}
+	defer remove()
+	results := report{out: stdout, quiet: f.json}
+	results.good = conformance.Run(ctx, conformance.Config{
+		Argv: c.argv(), Env: collect.BareEnvironment(os.Environ()), Sockets: dir, Only: c.builtin, Tables: tables,
+		BuiltIn: func(name string) bool { _, ok := builtinCollector(name); return ok },
+		Log:     slog.New(slog.DiscardHandler),
+	}, results.add)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return results.end(f.json)
+}
+
+// inputTables reads the [[inputs.*]] tables of a file; none if none is named.
+func inputTables(path string) ([]*nodefile.Section, error) {
+	if path == "" {
+		return nil, nil
+	}
+	file, err := nodefile.Load(path)
+	if err != nil {
+		return nil, err
+	}
+	return file.Plugins("inputs")
+}
+
+// report prints results as they come, or keeps them to print as JSON.
+type report struct {
+	out    io.Writer
+	quiet  bool
+	all    []conformance.Result
+	good   bool
+	counts [3]int // ok, warnings, failures
+}
+
+func (r *report) add(result conformance.Result) {
+	r.all = append(r.all, result)
+	i := map[conformance.Status]int{conformance.OK: 0, conformance.Warn: 1, conformance.Fail: 2}[result.Status]
+	r.counts[i]++
+	if r.quiet {
+		return
+	}
+	line := func(status conformance.Status, text string) {
+		fmt.Fprintln(r.out, strings.TrimRight(fmt.Sprintf("%-4s  %-22s%s", status, result.Item, text), " "))
+	}
+	for _, text := range result.Fails {
+		line(conformance.Fail, text)
+	}
+	for _, text := range result.Warnings {
+		line(conformance.Warn, text)
+	}
+	switch result.Status {
+	case conformance.Fail:
+		fmt.Fprintf(r.out, "      the contract: %s\n", result.Contract)
+	case conformance.OK:
+		line(conformance.OK, result.Note)
+	}
+}
+
+// end prints the summary, and fails if an item has.
+func (r *report) end(asJSON bool) error {
+	if asJSON {
+		enc := json.NewEncoder(r.out)
+		enc.SetIndent("", "  ")
+		enc.SetEscapeHTML(false)
+		if err := enc.Encode(r.all); err != nil {
+			return err
+		}
+	} else {
+		fmt.Fprintf(r.out, "\n%d ok, %s, %d failed\n", r.counts[0], count(r.counts[1], "warning"), r.counts[2])
+	}
+	if !r.good {
+		return errQuiet
+	}
+	return nil
+}
