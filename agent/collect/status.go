@@ -61,6 +61,8 @@ func (c *counts) fail(err error) {
 // account books one gather and logs what has changed since the one before: an
 // input that fails at every tick says so once.
 func (in *instance) account(begun time.Time, took time.Duration, lines, bad int, err error) {
+	g, _ := in.host()
+	told := g.once || g.status().resting // by GatherAll, or by the group
 	in.mu.Lock()
 	c := &in.counts
 	c.gathers++
@@ -72,10 +74,10 @@ func (in *instance) account(begun time.Time, took time.Duration, lines, bad int,
 		c.fail(err)
 		c.logged = c.lastError
 	}
-	now, once := c.logged, in.group.once
+	now := c.logged
 	in.mu.Unlock()
 	switch {
-	case once: // GatherAll returns the error
+	case told:
 	case now != "" && now != was:
 		in.log.Warn("gathering failed", "error", now)
 	case now == "" && was != "":

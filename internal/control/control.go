@@ -124,7 +124,7 @@ func call(ctx context.Context, method, name, path string, in, out any) error {
 		return fmt.Errorf("read the answer of vitals-%s: %w", name, err)
 	}
 	if resp.StatusCode/100 != 2 {
-		return fmt.Errorf("vitals-%s: %s", name, bytes.TrimSpace(answer))
+		return errors.New(string(bytes.TrimSpace(answer)))
 	}
 	if out == nil {
 		return nil
