@@ -120,7 +120,7 @@ func (in *instance) failed(p *program.Process, err error, limit time.Duration) e
 // killed, and its group starts another.
 func (in *instance) unhang(p *program.Process) {
 	g, _ := in.host()
-	if g.shared && lives(p) {
+	if g.shared() && lives(p) {
 		in.log.Warn("the collector does not answer; it gets a process of its own", "overruns", maxOverruns)
 		in.isolate(in)
 		return

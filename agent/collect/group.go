@@ -24,7 +24,7 @@ type group struct {
 	name    string // of the program, for people
 	launch  launcher
 	file    *dropIn       // nil: built in
-	shared  bool          // the built-in collectors' process: an instance that hangs leaves it
+	alone   bool          // of one instance, for good
 	once    bool          // a program that does not start is given up
 	delay   time.Duration // of tests: before the second start again
 	log     *slog.Logger
@@ -76,7 +76,8 @@ func (g *group) run(ctx context.Context) {
 const (
 	// maxCrashes in a row of a shared process are one instance's doing.
 	maxCrashes = 3
-	// maxFailures in a row of a program of its own and it is left alone.
+	// maxFailures in a row and a program is left alone, but not the one of all
+	// built-in collectors.
 	maxFailures = 10
 )
 
@@ -97,12 +98,12 @@ func (g *group) live(ctx context.Context, b *backoff) (again bool) {
 	case g.once && p == nil:
 		g.publish(nil, err, true)
 		return false
-	case final(err), b.failures >= maxFailures && !g.shared:
+	case final(err), b.failures >= maxFailures && (g.alone || g.file != nil):
 		g.publish(nil, err, true)
 		g.log.Error("plugin does not run; it is started when its file or its configuration changes, or by: vitals-agent plugins retry", "error", err)
 		b.failures = 0
 		return g.rest(ctx)
-	case g.shared && b.failures >= maxCrashes && p != nil && p.Crashed():
+	case b.failures >= maxCrashes && p != nil && p.Crashed() && g.shared():
 		g.publish(nil, err, false)
 		g.started()
 		g.scatter()
@@ -289,6 +290,10 @@ func (g *group) status() groupStatus {
 	}
 	return s
 }
+
+// shared reports whether there is an instance that can do without the others:
+// one that hangs leaves them.
+func (g *group) shared() bool { return !g.alone && len(g.members()) > 1 }
 
 func (g *group) members() []*instance {
 	g.mu.Lock()

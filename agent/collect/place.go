@@ -56,7 +56,7 @@ func (s *Supervisor) place(in *instance) {
 	g := s.groups[key]
 	if g == nil {
 		g = s.group(name, in.input)
-		g.shared = !dropIn && !in.input.Isolate && key != "own"
+		g.alone = in.input.Isolate || key == "own"
 		s.groups[key] = g
 	}
 	in.join(g)
@@ -135,10 +135,11 @@ func (s *Supervisor) isolate(in *instance) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	old, known := in.host()
-	if !old.shared || in.leaving {
+	if old.alone || in.leaving {
 		return // it has moved already, or is to go
 	}
 	g := s.group(old.name, in.input)
+	g.alone = true
 	in.join(g)
 	s.groups[in.request.InstanceId] = g
 	s.run(g)

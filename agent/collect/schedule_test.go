@@ -2,9 +2,12 @@ package collect
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/rpicluster/vitals/agent/config"
 )
 
 func at(text string) time.Time {
@@ -158,4 +161,27 @@ func TestFollowingASchedule(t *testing.T) {
 			time.Sleep(30 * time.Second) // a gather
 		}
 	})
+}
+
+// Drop-ins wake at moments of their own, always the same; collectors that
+// share a process wake it once.
+func TestDropInsAreSpreadOut(t *testing.T) {
+	moments := map[time.Duration]bool{}
+	for i := range 20 {
+		in := &instance{input: config.Input{ID: fmt.Sprint("input", i), Executable: "/x"}}
+		p := in.phase(10 * time.Second)
+		if p < 0 || p > maxPhase || p != in.phase(10*time.Second) {
+			t.Errorf("%s: %v", in.input.ID, p)
+		}
+		moments[p] = true
+	}
+	if len(moments) < 10 {
+		t.Errorf("20 inputs wake at %d moments", len(moments))
+	}
+	if p := (&instance{input: config.Input{ID: "cpu"}}).phase(10 * time.Second); p != 0 {
+		t.Error(p)
+	}
+	if p := (&instance{input: config.Input{ID: "a", Executable: "/x"}}).phase(100 * time.Millisecond); p > 5*time.Millisecond {
+		t.Error(p)
+	}
 }

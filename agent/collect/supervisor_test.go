@@ -287,9 +287,15 @@ func TestAProcessThatDiesWhileGatheringIsAskedAgain(t *testing.T) {
 }
 
 func TestAnInstanceThatHangsGetsAProcessOfItsOwn(t *testing.T) {
+	t.Run("built in", func(t *testing.T) { hangs(t, func(*lab) func(*config.Input) { return func(*config.Input) {} }) })
+	t.Run("dropped in", func(t *testing.T) { hangs(t, func(l *lab) func(*config.Input) { return l.dropIn("both", "") }) })
+}
+
+func hangs(t *testing.T, in func(*lab) func(*config.Input)) {
+	t.Helper()
 	l := newLab(t)
-	l.add("hanging", "steady", nil)
-	l.add("other", "steady", slowly)
+	l.add("hanging", "steady", in(l))
+	l.add("other", "steady", both(in(l), slowly))
 	l.start()
 	l.more("hanging", 1)
 	l.more("other", 1)
