@@ -33,6 +33,8 @@ func TestBadConfigurationStartsNothing(t *testing.T) {
 			[]string{"node.toml:2: inputs.cpu.percpux", `"percpu"`}},
 		{"wrong type in a collector", "vitals-agent", "[[inputs.cpu]]\n  percpu = \"yes\"\n" + output,
 			[]string{"node.toml:2: inputs.cpu.percpu"}},
+		{"nothing to run", "vitals-agent", "[[inputs.cpu]]\n[[inputs.exec]]\n  timeout = \"1s\"\n[[inputs.execd]]\n  command = []\n" + output,
+			[]string{"node.toml:2: inputs.exec.commands: name the programs to run", "node.toml:5: inputs.execd.command: name the program to run"}},
 		{"misspelt collector", "vitals-agent", "[[inputs.cpuu]]\n" + output,
 			[]string{"node.toml:1: inputs.cpuu", "cpu"}},
 		{"missing drop-in", "vitals-agent", "[agent]\nplugin_directory = [\"$DIR/a\", \"$DIR/b\"]\n[[inputs.barometer]]\n" + output,

@@ -64,6 +64,9 @@ func (c *Collector) Validate() error {
 		}
 		c.commands = append(c.commands, words)
 	}
+	if len(c.commands) == 0 {
+		wrong("commands", `name the programs to run, such as [["/usr/local/bin/sensor", "--all"]]`)
+	}
 	if c.Timeout <= 0 {
 		wrong("timeout", `must be more than 0, such as "5s"`)
 	}
@@ -86,9 +89,6 @@ func (c *Collector) Patience() time.Duration { return c.Timeout + endTime }
 // Gather implements plugins.Collector: it runs all commands at the same time.
 func (c *Collector) Gather(ctx context.Context, b *plugins.Batch) error {
 	commands := c.commands.expand()
-	if len(commands) == 0 {
-		return plugins.OptionError{Option: "commands", Message: `name the programs to run, such as [["/usr/local/bin/sensor", "--all"]]`}
-	}
 	results := make([]result, len(commands))
 	var wg sync.WaitGroup
 	for i, argv := range commands {

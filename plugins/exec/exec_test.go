@@ -74,6 +74,9 @@ func FuzzSplit(f *testing.F) {
 func TestOptions(t *testing.T) {
 	f := func(options, option, message string) {
 		t.Helper()
+		if !strings.Contains(options, "command") {
+			options += "\ncommand = \"true\""
+		}
 		errs := plugins.Check(Description(), []byte(options))
 		if len(errs) != 1 || errs[0].Option != option || !strings.Contains(errs[0].Message, message) {
 			t.Errorf("%s: %v", options, errs)
@@ -93,7 +96,11 @@ func TestOptions(t *testing.T) {
 	f(`command = "echo 'x"`, "command", "a quote is opened and not closed")
 	f(`command = " "`, "command", "names no program")
 	f(`environment = ["A=1", "B"]`, "environment", `"B" is not of the form`)
-	for _, good := range []string{"", `commands = []`, `commands = [["a", "b"], "c 'd e'"]`, `command = "a b"`, `environment = ["A=", "B=c=d"]`} {
+	f(`commands = []`, "commands", "name the programs to run")
+	if errs := plugins.Check(Description(), nil); len(errs) != 1 || errs[0].Option != "commands" {
+		t.Error(errs)
+	}
+	for _, good := range []string{`commands = [["a", "b"], "c 'd e'"]`, `command = "a b"`, "commands = []\ncommand = \"a\"", "command = \"a\"\nenvironment = [\"A=\", \"B=c=d\"]"} {
 		if errs := plugins.Check(Description(), []byte(good)); len(errs) > 0 {
 			t.Errorf("%s: %v", good, errs)
 		}
@@ -126,7 +133,6 @@ func TestGather(t *testing.T) {
 			}
 		})
 	}
-	f("nothing to run", "", "", "name the programs to run")
 	f("words, strings and the single command, in order",
 		`commands = [["echo", "a x=1"], "echo 'b  x=2'"]`+"\n"+`command = "echo c x=3"`, "a x=1\nb  x=2\nc x=3\n", "")
 	f("no newline at the end", shell(`printf "m s=\"a\nb\" 5"`), "m s=\"a\nb\" 5\n", "")

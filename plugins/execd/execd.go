@@ -66,8 +66,8 @@ func (c *Collector) Validate() error {
 	wrong := func(option, message string) {
 		errs = append(errs, plugins.OptionError{Option: option, Message: message})
 	}
-	if len(c.Command) > 0 && c.Command[0] == "" {
-		wrong("command", "names no program")
+	if len(c.Command) == 0 || c.Command[0] == "" {
+		wrong("command", `name the program to run, such as ["/usr/local/bin/sensor", "--follow"]`)
 	}
 	if _, ok := signals[c.Signal]; !ok && c.Signal != "none" && c.Signal != "STDIN" {
 		wrong("signal", `expected "none", "STDIN", "SIGHUP", "SIGUSR1" or "SIGUSR2"`)
@@ -94,9 +94,6 @@ const minRestartDelay = 100 * time.Millisecond
 // Stream implements plugins.Streamer: it runs the program again whenever it
 // ends or cannot be started, until ctx ends.
 func (c *Collector) Stream(ctx context.Context, b *plugins.Batch, flush func() error) error {
-	if len(c.Command) == 0 {
-		return plugins.OptionError{Option: "command", Message: `name the program to run, such as ["/usr/local/bin/sensor", "--follow"]`}
-	}
 	delay := max(c.RestartDelay, minRestartDelay)
 	for {
 		err := c.run(ctx, b, flush)

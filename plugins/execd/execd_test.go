@@ -27,6 +27,9 @@ func TestDocs(t *testing.T) { plugintest.Docs(t, Description()) }
 func TestOptions(t *testing.T) {
 	f := func(options, option, message string) {
 		t.Helper()
+		if !strings.HasPrefix(options, "command") {
+			options += "\ncommand = [\"cat\"]"
+		}
 		errs := plugins.Check(Description(), []byte(options))
 		if len(errs) != 1 || errs[0].Option != option || !strings.Contains(errs[0].Message, message) {
 			t.Errorf("%s: %v", options, errs)
@@ -39,10 +42,14 @@ func TestOptions(t *testing.T) {
 	f(`buffer_size = "2MiB"`, "buffer_size", `"1MiB"`)
 	f(`buffer_size = "many"`, "buffer_size", `"64KiB"`)
 	f(`environment = ["A"]`, "environment", "NAME=value")
-	f(`command = [""]`, "command", "names no program")
+	f(`command = [""]`, "command", "name the program to run")
+	f(`command = []`, "command", "name the program to run")
+	if errs := plugins.Check(Description(), nil); len(errs) != 1 || errs[0].Option != "command" {
+		t.Error(errs)
+	}
 	f(`command = "cat"`, "command", "expected a list")
 	for _, good := range []string{"", `buffer_size = "64KiB"`, `buffer_size = 4096`, `buffer_size = "64kB"`, `signal = "STDIN"`} {
-		if errs := plugins.Check(Description(), []byte(good)); len(errs) > 0 {
+		if errs := plugins.Check(Description(), []byte(good+"\ncommand = [\"cat\"]")); len(errs) > 0 {
 			t.Errorf("%s: %v", good, errs)
 		}
 	}
@@ -264,7 +271,7 @@ func TestWithoutAPromptItIsNotAsked(t *testing.T) {
 	f := func(options string, want bool) {
 		t.Helper()
 		server := plugins.NewServer(slog.New(slog.DiscardHandler), Description())
-		r, err := server.Configure(t.Context(), &proto.ConfigureRequest{Collector: "execd", ConfigToml: []byte(options)})
+		r, err := server.Configure(t.Context(), &proto.ConfigureRequest{Collector: "execd", ConfigToml: []byte(options + "\ncommand = [\"cat\"]")})
 		if err != nil || r.Prompted != want {
 			t.Errorf("%s: %v, %v", options, r, err)
 		}
@@ -327,11 +334,6 @@ func TestStopOnError(t *testing.T) {
 	if !strings.Contains(s.text(), "run n=3i 1\n") || strings.Contains(s.text(), "run n=4i") {
 		t.Error(s.text())
 	}
-}
-
-func TestNoCommand(t *testing.T) {
-	s := begin(t, "")
-	s.fails("command: name the program to run")
 }
 
 // The last line of a program that has ended well needs no newline; one of a
