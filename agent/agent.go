@@ -18,6 +18,7 @@ import (
 
 	"github.com/rpicluster/vitals/agent/collect"
 	"github.com/rpicluster/vitals/agent/config"
+	"github.com/rpicluster/vitals/agent/output"
 	"github.com/rpicluster/vitals/plugins/builtin"
 )
 
@@ -222,9 +223,21 @@ func (a *agent) once(ctx context.Context) error {
 	}
 	errs := []error{a.gatherOnce(ctx, a.outputs.deliver)}
 	for _, o := range a.outputs.list() {
-		errs = append(errs, o.Flush(ctx), o.Close(ctx))
+		errs = append(errs, o.Flush(ctx), o.Close(ctx), refused(o.Status()))
 	}
 	return errors.Join(errs...)
+}
+
+// refused tells of lines that the destination will never take.
+func refused(s output.Status) error {
+	if s.Rejected == 0 {
+		return nil
+	}
+	were := "were"
+	if s.Rejected == 1 {
+		were = "was"
+	}
+	return fmt.Errorf("output %s: %s %s refused for good; the log says why", s.ID, count(int(s.Rejected), "line"), were)
 }
 
 func (a *agent) gatherOnce(ctx context.Context, sink collect.Sink) error {

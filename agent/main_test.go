@@ -300,6 +300,35 @@ func TestOnce(t *testing.T) {
 	}
 }
 
+func TestOnceFailsIfLinesAreRefused(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := gzip.NewReader(r.Body)
+		if err != nil {
+			return // not a write
+		}
+		lines, err := io.ReadAll(body)
+		if err != nil {
+			t.Error(err)
+		}
+		if !strings.Contains(string(lines), "swap,") {
+			w.WriteHeader(http.StatusNoContent)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusBadRequest)
+		io.WriteString(w, `{"error":"field type conflict"}`)
+	}))
+	defer server.Close()
+	path, _ := node(t, "[[inputs.mem]]\n[[inputs.swap]]\n[[outputs.influxdb]]\nurls = [\""+server.URL+"\"]\nskip_database_creation = true\n")
+	_, stderr, err := call(t, "--config", path, "--once")
+	if err == nil || err.Error() != "output influxdb: 2 lines were refused for good; the log says why" {
+		t.Error(err)
+	}
+	if !strings.Contains(stderr, "field type conflict") {
+		t.Error(stderr)
+	}
+}
+
 // serve runs the agent until stop is called.
 func serve(t *testing.T, path string) (stop func() error) {
 	t.Helper()
