@@ -301,10 +301,11 @@ func hangs(t *testing.T, in func(*lab) func(*config.Input)) {
 	l.more("other", 1)
 	shared := l.status("other").PID
 	l.tell("hanging", "hang")
+	l.until("that is told", func() bool {
+		s := l.status("hanging")
+		return s.State == StateFailing && strings.Contains(s.LastError, "no answer within 180ms")
+	})
 	l.until("it has moved", func() bool { pid := l.status("hanging").PID; return pid != shared && pid != 0 })
-	if s := l.status("hanging"); s.State != StateFailing || !strings.Contains(s.LastError, "no answer within 180ms") {
-		t.Errorf("%+v", s)
-	}
 	own := l.status("hanging").PID
 	l.until("its own process is killed", func() bool { return l.status("hanging").Restarts > 0 })
 	l.untell("hanging", "hang")
