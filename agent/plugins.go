@@ -23,9 +23,11 @@ import (
 // collectorFile is what a command was pointed at: the file of a drop-in, or a
 // collector that is built in.
 type collectorFile struct {
-	path    string // empty: built in
-	builtin string // name of the collector
-	refused error  // why the agent would not run the file
+	builtin string // name of the collector; empty: a file
+	path    string
+	rules   trust.Rules
+	limits  program.Limits
+	refused error // why the agent would not run the file
 }
 
 // findCollector finds what an argument names: a built-in collector, a file, or
@@ -34,10 +36,11 @@ func findCollector(f *flags, word string) (collectorFile, error) {
 	if d, ok := builtinCollector(word); ok {
 		return collectorFile{builtin: d.Name}, nil
 	}
-	rules, err := rulesOf(f)
+	agent, err := agentTable(f)
 	if err != nil {
 		return collectorFile{}, err
 	}
+	rules := agent.Trust
 	path, err := filepath.Abs(word)
 	if err != nil {
 		return collectorFile{}, err
@@ -49,7 +52,7 @@ func findCollector(f *flags, word string) (collectorFile, error) {
 			return collectorFile{}, errors.New(noCollector(word, rules))
 		}
 	}
-	return collectorFile{path: path, refused: refusal(rules, path)}, nil
+	return collectorFile{path: path, rules: rules, limits: agent.Limits, refused: refusal(rules, path)}, nil
 }
 
 // noCollector says that word names nothing, and what may be meant.
@@ -87,28 +90,18 @@ func builtinCollector(name string) (plugins.Description, bool) {
 	return all[i], true
 }
 
-// rulesOf are those of the node file, or the defaults where there is none. What
+// agentTable is that of the node file, or its defaults where there is none. What
 // else is wrong with the file does not matter here.
-func rulesOf(f *flags) (trust.Rules, error) {
+func agentTable(f *flags) (config.Agent, error) {
 	c, err := loadConfig(f)
 	if c == nil && f.config != "" {
-		return trust.Rules{}, err
+		return config.Agent{}, err
 	}
 	if c == nil {
 		c, _ = config.Load(os.DevNull, config.Options{}) // an empty file has every default
 	}
-	return c.Agent.Trust, nil
+	return c.Agent, nil
 }
-
-// argv is how the agent starts it.
-func (c collectorFile) argv() []string {
-	if c.path == "" {
-		return builtinArgv()
-	}
-	return []string{c.path}
-}
-
-func builtinArgv() []string { return []string{"/proc/self/exe", "plugin"} }
 
 // warn tells of a file that the agent itself would not run.
 func (c collectorFile) warn(stderr io.Writer) {
@@ -117,18 +110,34 @@ func (c collectorFile) warn(stderr io.Writer) {
 	}
 }
 
-// start runs it as the agent would, until end is called.
-func (c collectorFile) start(ctx context.Context, log *slog.Logger) (p *program.Process, end func(), err error) {
-	dir, remove, err := socketDirectory()
-	if err != nil {
-		return nil, nil, err
+// byHand is how a person starts it.
+func (c collectorFile) byHand() []string {
+	if c.path == "" {
+		return []string{"/proc/self/exe", "plugin"}
 	}
-	p, err = program.Start(ctx, program.Command{
-		Argv: c.argv(), Env: collect.BareEnvironment(os.Environ()), Sockets: dir, Log: log,
-	})
-	if err != nil {
-		remove()
-		return nil, nil, err
-	}
-	return p, func() { p.End(program.EndTimeout); remove() }, nil
+	return []string{c.path}
 }
+
+// argv is how the agent starts it.
+func (c collectorFile) argv() []string {
+	if c.path == "" {
+		return c.byHand()
+	}
+	return c.limits.Command(shim(), c.path)
+}
+
+// start runs it as the agent would. A file that the agent would not run is run
+// without its limits.
+func (c collectorFile) start(ctx context.Context, sockets string, log *slog.Logger) (*program.Process, error) {
+	cmd := program.Command{Argv: c.byHand(), Env: collect.BareEnvironment(os.Environ()), Sockets: sockets, Log: log}
+	if c.path != "" {
+		if file, err := c.rules.Verify(c.path); err == nil {
+			defer file.Close()
+			cmd.File, cmd.Shim, cmd.Limits = file, shim(), c.limits
+		}
+	}
+	return program.Start(ctx, cmd)
+}
+
+// shim is the command that puts a program under its limits.
+func shim() []string { return []string{"/proc/self/exe", "exec-plugin"} }

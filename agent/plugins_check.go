@@ -11,6 +11,7 @@ import (
 
 	"github.com/rpicluster/vitals/agent/collect"
 	"github.com/rpicluster/vitals/agent/conformance"
+	"github.com/rpicluster/vitals/agent/program"
 	"github.com/rpicluster/vitals/internal/nodefile"
 )
 
@@ -44,9 +45,15 @@ func checkPlugin(ctx context.Context, f *flags, stdout, stderr io.Writer) error 
 	defer remove()
 	results := report{out: stdout, quiet: f.json}
 	results.good = conformance.Run(ctx, conformance.Config{
-		Argv: c.argv(), Env: collect.BareEnvironment(os.Environ()), Sockets: dir, Only: c.builtin, Tables: tables,
+		Argv: c.argv(), ByHand: c.byHand(), Env: collect.BareEnvironment(os.Environ()), Sockets: dir, Only: c.builtin, Tables: tables,
 		BuiltIn: func(name string) bool { _, ok := builtinCollector(name); return ok },
-		Log:     slog.New(slog.DiscardHandler),
+		AsAgent: func(ctx context.Context) (func(), error) {
+			p, err := c.start(ctx, dir, slog.New(slog.DiscardHandler))
+			if err != nil {
+				return nil, err
+			}
+			return func() { p.End(program.EndTimeout) }, nil
+		},
 	}, results.add)
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -91,10 +98,10 @@ func (r *report) add(result conformance.Result) {
 	for _, text := range result.Warnings {
 		line(conformance.Warn, text)
 	}
-	switch result.Status {
-	case conformance.Fail:
+	switch {
+	case result.Status == conformance.Fail && result.Contract != "":
 		fmt.Fprintf(r.out, "      the contract: %s\n", result.Contract)
-	case conformance.OK:
+	case result.Status == conformance.OK:
 		line(conformance.OK, result.Note)
 	}
 }

@@ -65,11 +65,16 @@ func (c collectorFile) describe(ctx context.Context, stderr io.Writer) (*proto.D
 	if d, ok := builtinCollector(c.builtin); ok {
 		return plugins.NewServer(slog.New(slog.DiscardHandler), d).Describe(ctx, &proto.DescribeRequest{})
 	}
-	p, end, err := c.start(ctx, slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelWarn})))
+	dir, remove, err := socketDirectory()
 	if err != nil {
 		return nil, err
 	}
-	defer end()
+	defer remove()
+	p, err := c.start(ctx, dir, slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelWarn})))
+	if err != nil {
+		return nil, err
+	}
+	defer p.End(program.EndTimeout)
 	ctx, cancel := context.WithTimeout(ctx, program.DescribeTimeout)
 	defer cancel()
 	reply, err := p.Describe(ctx, &proto.DescribeRequest{})

@@ -12,7 +12,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"log/slog"
 	"time"
 
 	"github.com/rpicluster/vitals/internal/nodefile"
@@ -21,8 +20,11 @@ import (
 
 // Config says what to check.
 type Config struct {
-	// Argv is how the agent starts the program; its paths are absolute.
-	Argv []string
+	// Argv is how the agent starts the program, and ByHand how a person does;
+	// paths in them are absolute.
+	Argv, ByHand []string
+	// AsAgent starts the program with the agent's own code.
+	AsAgent func(context.Context) (end func(), err error)
 	// Env is all that the program sees of the environment, beside what makes it
 	// a plugin.
 	Env []string
@@ -35,8 +37,6 @@ type Config struct {
 	Tables []*nodefile.Section
 	// BuiltIn reports whether the agent has a collector of this name already.
 	BuiltIn func(name string) bool
-	// Log is told what the program logs while the agent's own code runs it.
-	Log *slog.Logger
 
 	// of tests; 0: as the contract says
 	startTimeout, gatherTimeout, primeTime, streamTime time.Duration
@@ -60,7 +60,8 @@ type Result struct {
 	Note     string   `json:"note,omitempty"`
 	Fails    []string `json:"fails,omitempty"`
 	Warnings []string `json:"warnings,omitempty"`
-	Contract string   `json:"contract"` // what it asks for
+	// Contract is what it asks for; empty for what could not be checked.
+	Contract string `json:"contract,omitempty"`
 }
 
 // item is one thing that the contract asks for.
@@ -126,7 +127,7 @@ func Run(ctx context.Context, config Config, report func(Result)) bool {
 		report(r)
 		good = good && r.Status != Fail
 		if i.vital && r.Status == Fail {
-			report(Result{Item: "the rest", Status: Fail, Fails: []string{"cannot be checked without this"}, Contract: i.contract})
+			report(Result{Item: "the rest", Status: Fail, Fails: []string{"it cannot be checked without this"}})
 			break
 		}
 	}

@@ -187,7 +187,7 @@ func (p *process) exitsWithin(d time.Duration) bool {
 // ending is how it ended, and what it said last.
 func (p *process) ending() string {
 	text := "it ended"
-	if s := p.cmd.ProcessState; s != nil && !s.Success() {
+	if s := p.cmd.ProcessState; s != nil {
 		text += " with " + s.String()
 	}
 	return text + p.log.quoted(" and last said: ")

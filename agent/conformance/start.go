@@ -39,7 +39,7 @@ func startItems() []item {
 
 // byHand starts the program without what makes it a plugin.
 func byHand(_ context.Context, c *check, v *verdict) {
-	p, err := plugins.StartProgram(c.Argv, c.Env, false)
+	p, err := plugins.StartProgram(c.ByHand, c.Env, false)
 	if err != nil {
 		v.fail("it cannot be started: %v", err)
 		return
@@ -140,14 +140,14 @@ func describe(ctx context.Context, c *check, v *verdict) {
 	}
 }
 
-// startedByAgent runs the program as the agent does, and nothing more.
+// startedByAgent runs the program by the agent's own code, and nothing more.
 func startedByAgent(ctx context.Context, c *check, v *verdict) {
-	p, err := program.Start(ctx, program.Command{Argv: c.Argv, Env: c.Env, Sockets: c.Sockets, Timeout: c.startTimeout, Log: c.Log})
+	end, err := c.AsAgent(ctx)
 	if err != nil {
 		v.fail("%v", err)
 		return
 	}
-	p.End(program.EndTimeout)
+	end()
 }
 
 // plain takes gRPC's wrapping off an error.

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"syscall"
 
@@ -39,6 +40,12 @@ const programFD = lifelineFD + 1
 // shimArgs follow Shim in the command that becomes path with argv.
 func shimArgs(memory int64, path string, argv []string) []string {
 	return append([]string{strconv.Itoa(os.Getpid()), strconv.FormatInt(memory, 10), path}, argv...)
+}
+
+// Command is the command that puts a program under l by way of shim, for those
+// that start it otherwise than with Start. It is for this process's children.
+func (l Limits) Command(shim []string, path string) []string {
+	return append(slices.Clone(shim), shimArgs(l.Memory, path, []string{path})...)
 }
 
 // Exec is the shim that a drop-in is started through: it puts this process,
