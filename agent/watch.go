@@ -89,8 +89,12 @@ func (w *watcher) listen() {
 	}
 	a := w.agent
 	a.mu.Lock()
-	directories := slices.Clone(a.config.Agent.Trust.Directories)
+	rules := a.config.Agent.Trust
 	a.mu.Unlock()
+	directories := slices.Clone(rules.Directories)
+	if rules.Pinned {
+		directories = append(directories, filepath.Dir(rules.LockFile))
+	}
 	if a.flags.watchConfig != "" {
 		directories = append(directories, filepath.Dir(a.config.Path))
 	}

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"os"
 
@@ -12,7 +13,7 @@ import (
 
 var (
 	version = "1"
-	does    = "" // "exit": end before the handshake; "fail": fail at every reading
+	does    = "" // "exit": end before the handshake; "fail": fail at every reading; "invent": new series
 )
 
 type hot struct{}
@@ -23,6 +24,11 @@ func (hot) Gather(_ context.Context, b *plugins.Batch) error {
 		return errors.New("nothing to be read")
 	}
 	b.Point("hot").String("version", version)
+	if does == "invent" {
+		for range 5 {
+			b.Point("hot").Tag("id", rand.Text()).String("version", version)
+		}
+	}
 	return nil
 }
 
