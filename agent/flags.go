@@ -27,8 +27,8 @@ What to run:
 
 How:
   --test                 exit code 1 if a collector fails
-  --once                 exit code 1 if a collector fails, or lines were refused or could not be sent;
-                         those are lost, for the buffer on disk belongs to the agent that runs
+  --once                 exit code 1 if a collector fails, or lines were refused or not sent; those
+                         are lost, for the buffer on disk belongs to the agent that runs
   --watch-config HOW     reload the node file when it changes: "notify" is told of changes, "poll"
                          looks every 2 s (for network file systems)
   --debug                log more
