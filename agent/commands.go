@@ -30,7 +30,9 @@ func commands() []command {
 		{name: runCommand, flags: "test once input-filter output-filter watch-config", short: "gather and send until told to stop; may be left out", run: runAgent},
 		{name: "config check", flags: "input-filter output-filter", short: "say what is wrong with the node file", more: configCheckHelp, run: checkConfig},
 		{name: "reload", flags: "json", short: "read the node file again; touch only what has changed", more: reloadHelp, run: askReload},
+		{name: "plugins list", flags: "json", short: "which collectors there are, and which may be run", more: listHelp, run: listPlugins},
 		{name: "plugins describe", args: "FILE", short: "what a collector says of itself, as JSON", more: describeHelp, run: describePlugin},
+		{name: "plugins trust", args: "FILE…", flags: "remove", short: "pin drop-ins as they are now", more: trustHelp, run: trustPlugins},
 		{name: "plugins retry", args: "NAME", short: "start a collector's program again that was left alone", more: retryHelp, run: askRetry},
 		{name: "plugins check", args: "FILE", flags: "json", short: "whether a collector keeps the contract", more: checkHelp, run: checkPlugin},
 		{name: "status", flags: "json", short: "how the running agent is doing", more: statusHelp, run: showStatus},
@@ -90,7 +92,7 @@ func (c command) usage() string {
 
 // flagForms are how the flags are shown that belong to some commands only.
 var flagForms = map[string]string{
-	"json": "--json",
+	"json": "--json", "remove": "--remove",
 }
 
 // check refuses arguments and flags that the command does not take.

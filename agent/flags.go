@@ -57,6 +57,7 @@ type flags struct {
 	test, once   bool
 	debug, quiet bool
 	json         bool
+	remove       bool
 	watchConfig  string // empty, "notify" or "poll"
 }
 
@@ -76,6 +77,7 @@ func parseFlags(args []string) (*flags, error) {
 	set.BoolVar(&f.debug, "debug", false, "")
 	set.BoolVar(&f.quiet, "quiet", false, "")
 	set.BoolVar(&f.json, "json", false, "")
+	set.BoolVar(&f.remove, "remove", false, "")
 	set.BoolVar(&showVersion, "version", false, "")
 	set.BoolVar(&f.help, "help", false, "")
 	set.BoolVar(&f.help, "h", false, "")

@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -43,7 +44,7 @@ func TestMain(m *testing.M) {
 }
 
 // node makes a machine with a node file and returns the file's path. $DIR in
-// it is a folder of the test's.
+// it is a folder of the test's, $UID the user who runs it.
 func node(t *testing.T, text string) (path, dir string) {
 	t.Helper()
 	run, err := os.MkdirTemp("", "vitals")
@@ -54,7 +55,7 @@ func node(t *testing.T, text string) (path, dir string) {
 	t.Setenv("RUNTIME_DIRECTORY", run)
 	dir = t.TempDir()
 	path = filepath.Join(dir, "node.toml")
-	if err := os.WriteFile(path, []byte(strings.ReplaceAll(text, "$DIR", dir)), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte(strings.NewReplacer("$DIR", dir, "$UID", strconv.Itoa(os.Getuid())).Replace(text)), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return path, dir

@@ -36,7 +36,7 @@ func describeJSON(t *testing.T, args ...string) described {
 }
 
 func TestDescribeAFile(t *testing.T) {
-	path, dir := node(t, "[agent]\nplugin_directory = [\"$DIR\"]\n[[inputs.cpu]]\n")
+	path, dir := node(t, "[agent]\nplugin_owner = \"$UID\"\nplugin_directory = [\"$DIR\"]\n[[inputs.cpu]]\n")
 	file := buildDice(t, dir)
 	want := described{File: file, SDK: "vitals-go", APIMinor: 1, Collectors: []describedCollector{{
 		Name: "dice", Aliases: []string{}, Description: "Rolls a die.", Kind: "poll", Options: []string{"sides"},
@@ -68,7 +68,7 @@ func TestDescribeWhatIsBuiltIn(t *testing.T) {
 }
 
 func TestDescribeWhatIsNot(t *testing.T) {
-	path, dir := node(t, "[agent]\nplugin_directory = [\"$DIR/plugins\"]\n[[inputs.cpu]]\n")
+	path, dir := node(t, "[agent]\nplugin_owner = \"$UID\"\nplugin_directory = [\"$DIR/plugins\"]\n[[inputs.cpu]]\n")
 	f := func(word, want string) {
 		t.Helper()
 		_, _, err := call(t, "plugins", "describe", word, "--config", path)

@@ -1,0 +1,193 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/rpicluster/vitals/agent/collect"
+	"github.com/rpicluster/vitals/agent/config"
+	"github.com/rpicluster/vitals/agent/trust"
+	"github.com/rpicluster/vitals/internal/control"
+	"github.com/rpicluster/vitals/plugins/builtin"
+)
+
+const listHelp = `Lists every collector that is built in and every file in the plugin directories:
+where it is from, whether the agent may run it and, if not, why and which command
+mends that; the inputs that use it, and how they are doing if an agent runs here.
+
+  --config FILE    the node file; without it that of the agent that runs
+  --json           the same and more, for programs
+`
+
+// pluginList is every collector that there is.
+type pluginList struct {
+	AgentRuns  bool              `json:"agent_runs"`
+	Collectors []listedCollector `json:"collectors"`
+}
+
+// listedCollector is one that is built in, or the file of a drop-in.
+type listedCollector struct {
+	Name    string   `json:"name"`
+	Aliases []string `json:"aliases,omitempty"`
+	BuiltIn bool     `json:"built_in"`
+	Path    string   `json:"path,omitempty"`
+	SHA256  string   `json:"sha256,omitempty"`
+	// Usable says whether the agent uses it for [[inputs.NAME]]; if not, Reason
+	// says why and Remedy, if there is one, what to run.
+	Usable bool          `json:"usable"`
+	Reason string        `json:"reason,omitempty"`
+	Remedy string        `json:"remedy,omitempty"`
+	Inputs []listedInput `json:"inputs"`
+}
+
+// listedInput is an input that uses a collector.
+type listedInput struct {
+	ID    string `json:"id"`
+	State string `json:"state,omitempty"` // empty: no agent runs
+	PID   int    `json:"pid,omitempty"`
+}
+
+// listPlugins prints what collectors there are.
+func listPlugins(ctx context.Context, f *flags, stdout, _ io.Writer) error {
+	var running status
+	asked := control.Get(ctx, "agent", "/status", &running)
+	if asked == nil && f.config == "" {
+		f.config = running.Config
+	}
+	rules, inputs, err := listSources(f)
+	if err != nil {
+		return err
+	}
+	l := pluginList{AgentRuns: asked == nil, Collectors: append(listBuiltIn(), listDropIns(rules)...)}
+	if l.AgentRuns {
+		inputs = running.Inputs
+	}
+	l.use(inputs)
+	if f.json {
+		return writeJSON(stdout, l)
+	}
+	return l.print(stdout)
+}
+
+// listSources reads the node file: where drop-ins are, and which inputs there
+// would be.
+func listSources(f *flags) (trust.Rules, []collect.Status, error) {
+	agent, err := agentTable(f)
+	if err != nil {
+		return trust.Rules{}, nil, err
+	}
+	var inputs []collect.Status
+	if c, _ := config.Load(config.Find(f.config), config.Options{Builtins: builtin.All(), NoOutputs: true}); c != nil {
+		for _, in := range c.Inputs {
+			inputs = append(inputs, collect.Status{ID: in.ID, Name: in.Name})
+		}
+	}
+	return agent.Trust, inputs, nil
+}
+
+func listBuiltIn() []listedCollector {
+	var all []listedCollector
+	for _, d := range builtin.All() {
+		all = append(all, listedCollector{Name: d.Name, Aliases: d.Aliases, BuiltIn: true, Usable: true})
+	}
+	slices.SortFunc(all, func(a, b listedCollector) int { return strings.Compare(a.Name, b.Name) })
+	return all
+}
+
+func listDropIns(rules trust.Rules) []listedCollector {
+	var all []listedCollector
+	for _, found := range rules.List() {
+		l := listedCollector{Name: found.Name, Path: found.Path, SHA256: found.SHA256, Usable: true}
+		_, builtIn := builtinCollector(found.Name)
+		switch {
+		case found.Err != nil:
+			l.Usable, l.Reason = false, found.Err.Error()
+			if refusal, ok := errors.AsType[*trust.Refusal](found.Err); ok {
+				l.Remedy = refusal.Remedy
+				l.Reason = strings.TrimSuffix(l.Reason, "; run: "+l.Remedy)
+			}
+		case builtIn:
+			l.Usable, l.Reason = false, "the built-in collector of this name is used"
+		case found.Shadowed != "":
+			l.Usable, l.Reason = false, found.Shadowed+" is used"
+		}
+		all = append(all, l)
+	}
+	return all
+}
+
+// use adds to each collector the inputs that use it, or would if it may be run.
+func (l *pluginList) use(inputs []collect.Status) {
+	for i := range l.Collectors {
+		l.Collectors[i].Inputs = []listedInput{}
+	}
+	for _, in := range inputs {
+		// What is built in comes first, and then the directories in their order.
+		i := slices.IndexFunc(l.Collectors, func(c listedCollector) bool {
+			return c.Name == in.Name || slices.Contains(c.Aliases, in.Name)
+		})
+		if i >= 0 {
+			c := &l.Collectors[i]
+			c.Inputs = append(c.Inputs, listedInput{ID: in.ID, State: in.State, PID: in.PID})
+		}
+	}
+}
+
+func (l *pluginList) print(w io.Writer) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "COLLECTOR\tMAY RUN\tINPUT\tSTATE\tPROCESS\tFROM")
+	for _, c := range l.Collectors {
+		for _, row := range c.rows() {
+			fmt.Fprintln(t, strings.Join(row, "\t"))
+		}
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	_, err := io.WriteString(w, l.remarks())
+	return err
+}
+
+// rows are those of the table: one for each input, and one if there is none.
+func (c *listedCollector) rows() [][]string {
+	name := strings.Join(append([]string{c.Name}, c.Aliases...), ", ")
+	may, from := "yes", cmp.Or(c.Path, "built in")
+	if !c.Usable {
+		may = "no"
+	}
+	rows := make([][]string, 0, len(c.Inputs))
+	for _, in := range c.Inputs {
+		process := "-"
+		if in.PID > 0 {
+			process = fmt.Sprint(in.PID)
+		}
+		rows = append(rows, []string{name, may, in.ID, cmp.Or(in.State, "-"), process, from})
+	}
+	if len(rows) == 0 {
+		rows = append(rows, []string{name, may, "-", "-", "-", from})
+	}
+	return rows
+}
+
+// remarks are what does not fit into a table.
+func (l *pluginList) remarks() string {
+	var b strings.Builder
+	for _, c := range l.Collectors {
+		if c.Reason != "" {
+			fmt.Fprintf(&b, "\n%s is not used: %s\n", c.Path, strings.TrimPrefix(c.Reason, c.Path+" "))
+		}
+		if c.Remedy != "" {
+			fmt.Fprintf(&b, "  to mend that: %s\n", c.Remedy)
+		}
+	}
+	if !l.AgentRuns {
+		b.WriteString("\nNo agent runs here, or not with this runtime directory: there are no states.\n")
+	}
+	return b.String()
+}
