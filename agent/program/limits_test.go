@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -25,6 +26,16 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == "exec-plugin" {
 		fmt.Fprintln(os.Stderr, Exec(os.Args[2:]))
 		os.Exit(126)
+	}
+	if len(os.Args) > 1 && os.Args[1] == "agent" { // that is killed
+		runtime.LockOSThread()
+		child := exec.Command("/proc/self/exe", "exec-plugin", strconv.Itoa(os.Getpid()), "0", "/bin/sleep", "sleep", "600")
+		if err := child.Start(); err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		fmt.Println(child.Process.Pid)
+		select {}
 	}
 	os.Exit(m.Run())
 }
@@ -177,6 +188,57 @@ func TestShimDoesNotOutliveTheAgent(t *testing.T) {
 	out, err := exec.Command("/proc/self/exe", "exec-plugin", "1", "0", "/bin/echo", "echo", "ran").CombinedOutput()
 	if exit, ok := err.(*exec.ExitError); !ok || exit.ExitCode() != 126 || !strings.Contains(string(out), "the agent is gone") {
 		t.Errorf("%v: %s", err, out)
+	}
+}
+
+// Nothing in a program's own hands is needed for its end with the agent's.
+func TestProgramOfTheShimDiesWithTheAgent(t *testing.T) {
+	agent := exec.Command("/proc/self/exe", "agent")
+	out, err := agent.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := agent.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var pid int
+	if _, err := fmt.Fscan(out, &pid); err != nil {
+		t.Fatal(err)
+	}
+	runs := func() bool {
+		name, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+		return err == nil && string(name) == "sleep\n" && !strings.Contains(of(t, pid, "status"), "(zombie)")
+	}
+	deadline := time.Now().Add(10 * time.Second)
+	for ; !runs() && time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+	}
+	if !runs() {
+		t.Fatal("the shim has not become the program")
+	}
+	if err := agent.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = agent.Wait()
+	for ; time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		if _, err := os.Stat(fmt.Sprintf("/proc/%d", pid)); err != nil || !runs() {
+			return
+		}
+	}
+	_ = syscall.Kill(pid, syscall.SIGKILL)
+	t.Error("it still runs")
+}
+
+func TestMemoryIsBounded(t *testing.T) {
+	run := func(limit string) (string, error) {
+		out, err := exec.Command("/proc/self/exe", "exec-plugin", strconv.Itoa(os.Getpid()), limit,
+			"/usr/bin/python3", "python3", "-c", "print(len(bytearray(200 << 20)))").CombinedOutput()
+		return string(out), err
+	}
+	if out, err := run("0"); err != nil || out != "209715200\n" {
+		t.Errorf("without a bound: %v\n%s", err, out)
+	}
+	if out, err := run("134217728"); err == nil || !strings.Contains(out, "MemoryError") {
+		t.Errorf("beyond the bound: %v\n%s", err, out)
 	}
 }
 
