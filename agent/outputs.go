@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"os"
 	"reflect"
 	"runtime"
 	"slices"
@@ -138,8 +139,17 @@ func (a *agent) opener(directory string) func(config.Output) (*output.Output, er
 	return func(c config.Output) (*output.Output, error) {
 		return output.Open(output.Config{
 			Output: c, Disk: a.config.Agent.DiskBuffer, Directory: directory, Once: directory == "",
-			MaxBytes: a.config.Agent.BufferMaxBytes, Logger: a.log,
+			Host: hostName(a.config.Host), Logger: a.log,
 			UserAgent: "vitals-agent/" + version + " " + runtime.Version(),
 		})
 	}
+}
+
+// hostName is what tells this machine from the others of a fleet.
+func hostName(tag string) string {
+	if tag != "" {
+		return tag
+	}
+	name, _ := os.Hostname() // without one it writes when it comes to it
+	return name
 }

@@ -48,7 +48,6 @@ func (a *agent) keepFixed(next *config.Agent) (differ []string) {
 	fix(&differ, "logfile", &next.LogFile, is.LogFile)
 	fix(&differ, "buffer_strategy", &next.DiskBuffer, is.DiskBuffer)
 	fix(&differ, "buffer_directory", &next.BufferDirectory, is.BufferDirectory)
-	fix(&differ, "buffer_max_bytes", &next.BufferMaxBytes, is.BufferMaxBytes)
 	return differ
 }
 

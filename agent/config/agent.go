@@ -26,7 +26,9 @@ type Agent struct {
 	Hostname         string // empty: no host tag
 	DiskBuffer       bool
 	BufferDirectory  string
+	BatchBytes       int64
 	BufferMaxBytes   int64
+	BufferMaxAge     time.Duration  // 0: lines are never too old
 	Trust            trust.Rules    // which drop-ins may be run
 	Limits           program.Limits // of those that are
 }
@@ -42,6 +44,7 @@ type agentTable struct {
 	FlushInterval    nodefile.Duration `toml:"flush_interval"`
 	FlushJitter      nodefile.Duration `toml:"flush_jitter"`
 	BatchSize        int               `toml:"metric_batch_size"`
+	BatchBytes       nodefile.Size     `toml:"metric_batch_bytes"`
 	BufferLimit      int               `toml:"metric_buffer_limit"`
 	Debug            bool              `toml:"debug"`
 	Quiet            bool              `toml:"quiet"`
@@ -51,6 +54,7 @@ type agentTable struct {
 	BufferStrategy   string            `toml:"buffer_strategy"`
 	BufferDirectory  string            `toml:"buffer_directory"`
 	BufferMaxBytes   nodefile.Size     `toml:"buffer_max_bytes"`
+	BufferMaxAge     nodefile.Duration `toml:"buffer_max_age"`
 	PluginDirectory  []string          `toml:"plugin_directory"`
 	PluginPolicy     string            `toml:"plugin_policy"`
 	PluginOwner      string            `toml:"plugin_owner"`
@@ -70,6 +74,7 @@ func defaultAgent() agentTable {
 		GatherTimeout:   nodefile.Duration(DefaultGatherTimeout),
 		FlushInterval:   nodefile.Duration(10 * time.Second),
 		BatchSize:       1000,
+		BatchBytes:      1 << 20,
 		BufferLimit:     10000,
 		BufferStrategy:  "memory",
 		BufferMaxBytes:  256 << 20,
@@ -94,7 +99,8 @@ func (l *loader) agent() Agent {
 		BatchSize: t.BatchSize, BufferLimit: t.BufferLimit,
 		Debug: t.Debug, Quiet: t.Quiet, LogFile: t.LogFile,
 		DiskBuffer: t.BufferStrategy != "memory", BufferDirectory: t.BufferDirectory,
-		BufferMaxBytes: int64(t.BufferMaxBytes), Trust: l.trust(s, &t), Limits: l.limits(s, &t),
+		BatchBytes: int64(t.BatchBytes), BufferMaxBytes: int64(t.BufferMaxBytes), BufferMaxAge: t.BufferMaxAge.Std(),
+		Trust: l.trust(s, &t), Limits: l.limits(s, &t),
 	}
 	if a.BufferDirectory == "" {
 		a.BufferDirectory = DefaultBufferDirectory()
@@ -132,9 +138,9 @@ func (l *loader) checkAgent(s *nodefile.Section, t *agentTable) {
 	default:
 		l.fail(s.Errorf("buffer_strategy", `%q is no strategy; it is "memory" or "disk"`, t.BufferStrategy))
 	}
-	if t.BufferMaxBytes < 1<<20 {
-		l.fail(s.Errorf("buffer_max_bytes", "must be at least 1MiB"))
-	}
+	l.checkBatchBytes(s, t.BatchBytes)
+	l.checkBufferBytes(s, t.BufferMaxBytes)
+	l.notNegative(s, "buffer_max_age", t.BufferMaxAge)
 }
 
 func (l *loader) positive(s *nodefile.Section, key string, d nodefile.Duration) {

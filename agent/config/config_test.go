@@ -120,10 +120,7 @@ func TestMistakes(t *testing.T) {
 	f("udp", in+"[[outputs.influxdb]]\nurls = [\"udp://x:8089\"]\n", "node.toml:3: outputs.influxdb.urls", "http://")
 	f("no urls", in+"[[outputs.influxdb]]\nurls = []\n", "node.toml:3: outputs.influxdb.urls")
 	f("no bucket", in+"[[outputs.influxdb_v2]]\n", "node.toml:2: outputs.influxdb_v2.bucket: is missing")
-	f("tag routing", in+"[[outputs.influxdb]]\ndatabase_tag = \"db\"\n", "node.toml:3: outputs.influxdb.database_tag")
-	f("TLS", in+"[[outputs.influxdb]]\ntls_ca = \"/x\"\n", "node.toml:3: outputs.influxdb.tls_ca")
 	f("alias with a path", in+"[[outputs.file]]\nalias = \"a/b\"\n", "node.toml:3: outputs.file.alias")
-	f("rotation", in+"[[outputs.file]]\nrotation_interval = \"1d\"\n", "node.toml:3: outputs.file.rotation_interval", "logrotate")
 	f("unknown table", in+out+"[rely]\n", `node.toml:3: rely: neither`, `"relay"`)
 	f("no input", out, "node.toml: there is no input")
 	f("no output", in, "node.toml: there is no output")
@@ -225,7 +222,8 @@ func TestEverythingIsRead(t *testing.T) {
 	want := Output{
 		ID: "main", Name: "influxdb", Alias: "main", FlushInterval: 7 * time.Second, BatchSize: 500, BufferLimit: 77,
 		URLs: []string{"http://a:1", "https://b"}, Database: "d", RetentionPolicy: "r", Username: "u", Password: "s3cret",
-		Timeout: 9 * time.Second, SkipDatabaseCreation: true, UserAgent: "ua", Headers: map[string]string{"X-A": "b"}, SkipVerify: true,
+		Timeout: 9 * time.Second, SkipDatabaseCreation: true, UserAgent: "ua", Headers: map[string]string{"X-A": "b"}, TLS: TLS{SkipVerify: true},
+		Consistency: "one", BatchBytes: 1 << 20, BufferMaxBytes: 256 << 20,
 	}
 	if diff := cmp.Diff(want, influx); diff != "" {
 		t.Error("influxdb", diff)

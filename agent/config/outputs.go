@@ -2,12 +2,12 @@ package config
 
 import (
 	"fmt"
+	"net"
 	"net/url"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/rpicluster/vitals/internal/influx"
 	"github.com/rpicluster/vitals/internal/nodefile"
 )
 
@@ -15,68 +15,67 @@ import (
 // does not have are empty.
 type Output struct {
 	ID    string // unique, and the name of its buffer: the alias, else the name
-	Name  string // influxdb, influxdb_v2 or file
+	Name  string // influxdb, influxdb_v2, file or discard
 	Alias string
 
 	FlushInterval, FlushJitter time.Duration
-	BatchSize, BufferLimit     int
+	BatchSize, BufferLimit     int           // lines
+	BatchBytes                 int64         // of one write, inflated
+	BufferMaxBytes             int64         // on disk
+	BufferMaxAge               time.Duration // 0: lines are never too old
 
 	URLs                        []string
 	Database, RetentionPolicy   string
+	DatabaseTag, PolicyTag      Route
 	SkipDatabaseCreation        bool
+	Consistency                 string
 	Username, Password          string
 	Token, Organization, Bucket string
+	BucketTag                   Route
 	Timeout                     time.Duration
 	UserAgent                   string
 	Headers                     map[string]string
-	SkipVerify                  bool
-	Files                       []string
+	Identity                    bool
+	TLS                         TLS
+	Proxy                       *url.URL     // nil: as the environment says
+	Local                       *net.TCPAddr // nil: the system's choice
+	RateLimit                   int64        // bytes sent in each RatePeriod; 0: any number
+	RatePeriod                  time.Duration
+	ConcurrentWrites            int
+	PingAfter, PingTimeout      time.Duration
+
+	Files       []string
+	Compress    bool
+	RotateEvery time.Duration
+	RotateBytes int64
+	RotateKeep  int
+}
+
+// Route sends a line to the database, retention policy or bucket that a tag of
+// its own names.
+type Route struct {
+	Tag     string // empty: all lines go to the same
+	Exclude bool   // the tag is not written
 }
 
 // outputOptions are the options of every output.
 type outputOptions struct {
-	Alias         string             `toml:"alias"`
-	FlushInterval nodefile.Duration  `toml:"flush_interval"`
-	FlushJitter   *nodefile.Duration `toml:"flush_jitter"`
-	BatchSize     int                `toml:"metric_batch_size"`
-	BufferLimit   int                `toml:"metric_buffer_limit"`
+	Alias          string             `toml:"alias"`
+	FlushInterval  nodefile.Duration  `toml:"flush_interval"`
+	FlushJitter    *nodefile.Duration `toml:"flush_jitter"`
+	BatchSize      int                `toml:"metric_batch_size"`
+	BatchBytes     nodefile.Size      `toml:"metric_batch_bytes"`
+	BufferLimit    int                `toml:"metric_buffer_limit"`
+	BufferMaxBytes nodefile.Size      `toml:"buffer_max_bytes"`
+	BufferMaxAge   *nodefile.Duration `toml:"buffer_max_age"`
 }
 
-// httpOptions are the options of both InfluxDB outputs.
-type httpOptions struct {
-	URLs            []string          `toml:"urls"`
-	Timeout         nodefile.Duration `toml:"timeout"`
-	UserAgent       string            `toml:"user_agent"`
-	Headers         map[string]string `toml:"http_headers"`
-	ContentEncoding string            `toml:"content_encoding"`
-	SkipVerify      bool              `toml:"insecure_skip_verify"`
-}
-
-type influxOptions struct {
+type discardOptions struct {
 	outputOptions
-	httpOptions
-	Database             string `toml:"database"`
-	RetentionPolicy      string `toml:"retention_policy"`
-	Username             string `toml:"username"`
-	Password             string `toml:"password"`
-	SkipDatabaseCreation bool   `toml:"skip_database_creation"`
-}
-
-type influx2Options struct {
-	outputOptions
-	httpOptions
-	Token        string `toml:"token"`
-	Organization string `toml:"organization"`
-	Bucket       string `toml:"bucket"`
-}
-
-type fileOptions struct {
-	outputOptions
-	Files []string `toml:"files"`
 }
 
 // outputNames are the outputs there are.
-var outputNames = []string{"influxdb", "influxdb_v2", "file"}
+var outputNames = []string{"influxdb", "influxdb_v2", "file", "discard"}
 
 func (l *loader) outputs(a Agent) []Output {
 	sections, err := l.file.Plugins("outputs")
@@ -85,16 +84,16 @@ func (l *loader) outputs(a Agent) []Output {
 		l.fail(&nodefile.Error{File: l.file.Name, Text: "there is no output; add one, such as [[outputs.influxdb]] with urls = [\"http://127.0.0.1:8186\"]"})
 	}
 	var all []Output
-	ids := map[string]int{}
+	var from []*nodefile.Section
 	for _, s := range sections {
 		if !selected(l.OutputFilter, s.Name) {
 			continue
 		}
 		if o, ok := l.output(a, s); ok {
-			o.ID = l.outputID(s, ids, o)
-			all = append(all, o)
+			all, from = append(all, o), append(from, s)
 		}
 	}
+	l.outputIDs(all, from)
 	if len(sections) > 0 && len(all) == 0 && len(l.OutputFilter) > 0 {
 		l.fail(fmt.Errorf("no output is named %s; the node file has %s",
 			strings.Join(l.OutputFilter, " or "), strings.Join(names(sections), ", ")))
@@ -102,23 +101,38 @@ func (l *loader) outputs(a Agent) []Output {
 	return all
 }
 
-// outputID is the name of the output's buffer on disk. It is never made of the
-// options, so that correcting a URL does not orphan what waits to be sent.
-func (l *loader) outputID(s *nodefile.Section, seen map[string]int, o Output) string {
-	id := o.Name
-	if o.Alias != "" {
-		id = o.Alias
+// outputIDs gives outputs the names of their buffers on disk. These are never
+// made of the options, so that correcting a URL does not orphan what waits to
+// be sent. Those with an alias come first: no number takes its name away.
+func (l *loader) outputIDs(all []Output, from []*nodefile.Section) {
+	taken := map[string]bool{}
+	for _, aliased := range []bool{true, false} {
+		for i := range all {
+			o := &all[i]
+			if (o.Alias != "") != aliased {
+				continue
+			}
+			name := o.Name
+			if aliased {
+				name = o.Alias
+			}
+			o.ID = name
+			for n := 2; taken[o.ID]; n++ {
+				o.ID = fmt.Sprintf("%s-%d", name, n)
+			}
+			if taken[o.ID] = true; o.ID != name {
+				l.warn(from[i].Errorf("", "another output is named %q already, so the buffer of this one is %q; give it an alias of its own, or its buffer depends on the order of the tables", name, o.ID))
+			}
+		}
 	}
-	if seen[id]++; seen[id] == 1 {
-		return id
-	}
-	numbered := fmt.Sprintf("%s-%d", id, seen[id])
-	l.warn(s.Errorf("", "another output is named %q already, so the buffer of this one is %q; give it an alias of its own, or its buffer depends on the order of the tables", id, numbered))
-	return numbered
 }
 
 func (l *loader) output(a Agent, s *nodefile.Section) (Output, bool) {
-	o := Output{Name: s.Name, FlushInterval: a.FlushInterval, FlushJitter: a.FlushJitter, BatchSize: a.BatchSize, BufferLimit: a.BufferLimit}
+	o := Output{
+		Name: s.Name, FlushInterval: a.FlushInterval, FlushJitter: a.FlushJitter,
+		BatchSize: a.BatchSize, BatchBytes: a.BatchBytes, BufferLimit: a.BufferLimit,
+		BufferMaxBytes: a.BufferMaxBytes, BufferMaxAge: a.BufferMaxAge,
+	}
 	switch s.Name {
 	case "influxdb":
 		l.influx(s, &o)
@@ -126,8 +140,10 @@ func (l *loader) output(a Agent, s *nodefile.Section) (Output, bool) {
 		l.influx2(s, &o)
 	case "file":
 		l.fileOutput(s, &o)
+	case "discard":
+		l.discard(s, &o)
 	default:
-		text := "there is no such output; there are influxdb, influxdb_v2 and file"
+		text := "there is no such output; there are influxdb, influxdb_v2, file and discard"
 		if near := nodefile.Nearest(s.Name, outputNames); near != "" {
 			text += fmt.Sprintf("; did you mean [[outputs.%s]]?", near)
 		}
@@ -135,43 +151,6 @@ func (l *loader) output(a Agent, s *nodefile.Section) (Output, bool) {
 		return o, false
 	}
 	return o, true
-}
-
-func (l *loader) influx(s *nodefile.Section, o *Output) {
-	l.refuse(s, influxUnsupported)
-	t := influxOptions{httpOptions: defaultHTTP(), Database: "telegraf"}
-	l.fail(s.Decode(&t))
-	l.common(s, t.outputOptions, o)
-	l.http(s, t.httpOptions, o)
-	o.Database, o.RetentionPolicy = t.Database, t.RetentionPolicy
-	o.Username, o.Password = t.Username, t.Password
-	o.SkipDatabaseCreation = t.SkipDatabaseCreation
-	if t.Database == "" {
-		l.fail(s.Errorf("database", "must not be empty"))
-	}
-}
-
-func (l *loader) influx2(s *nodefile.Section, o *Output) {
-	l.refuse(s, influx2Unsupported)
-	t := influx2Options{httpOptions: defaultHTTP()}
-	l.fail(s.Decode(&t))
-	l.common(s, t.outputOptions, o)
-	l.http(s, t.httpOptions, o)
-	o.Token, o.Organization, o.Bucket = t.Token, t.Organization, t.Bucket
-	if t.Bucket == "" {
-		l.fail(s.Errorf("bucket", "is missing; name the bucket to write to"))
-	}
-}
-
-func (l *loader) fileOutput(s *nodefile.Section, o *Output) {
-	l.refuse(s, fileUnsupported)
-	t := fileOptions{Files: []string{"stdout"}}
-	l.fail(s.Decode(&t))
-	l.common(s, t.outputOptions, o)
-	o.Files = t.Files
-	if len(t.Files) == 0 || slices.Contains(t.Files, "") {
-		l.fail(s.Errorf("files", `must name files, or "stdout"`))
-	}
 }
 
 func (l *loader) common(s *nodefile.Section, t outputOptions, o *Output) {
@@ -189,42 +168,69 @@ func (l *loader) common(s *nodefile.Section, t outputOptions, o *Output) {
 	l.count(s, "metric_batch_size", &t.BatchSize, o.BatchSize)
 	l.count(s, "metric_buffer_limit", &t.BufferLimit, o.BufferLimit)
 	o.BatchSize, o.BufferLimit = t.BatchSize, t.BufferLimit
+	if t.BatchBytes != 0 {
+		l.checkBatchBytes(s, t.BatchBytes)
+		o.BatchBytes = int64(t.BatchBytes)
+	}
+	if t.BufferMaxBytes != 0 {
+		l.checkBufferBytes(s, t.BufferMaxBytes)
+		o.BufferMaxBytes = int64(t.BufferMaxBytes)
+	}
+	if t.BufferMaxAge != nil {
+		l.notNegative(s, "buffer_max_age", *t.BufferMaxAge)
+		o.BufferMaxAge = t.BufferMaxAge.Std()
+	}
 }
 
-func defaultHTTP() httpOptions {
-	return httpOptions{URLs: []string{"http://localhost:8086"}, Timeout: nodefile.Duration(5 * time.Second), ContentEncoding: "gzip"}
+func (l *loader) checkBatchBytes(s *nodefile.Section, n nodefile.Size) {
+	if n < 4<<10 {
+		l.fail(s.Errorf("metric_batch_bytes", "must be at least 4KiB"))
+	}
 }
 
-func (l *loader) http(s *nodefile.Section, t httpOptions, o *Output) {
-	l.positive(s, "timeout", t.Timeout)
-	if len(t.URLs) == 0 {
-		l.fail(s.Errorf("urls", `must name an InfluxDB or a relay, such as ["http://127.0.0.1:8186"]`))
+func (l *loader) checkBufferBytes(s *nodefile.Section, n nodefile.Size) {
+	if n < 1<<20 {
+		l.fail(s.Errorf("buffer_max_bytes", "must be at least 1MiB"))
 	}
-	for _, text := range t.URLs {
-		l.checkURL(s, text)
+}
+
+func (l *loader) discard(s *nodefile.Section, o *Output) {
+	l.refuse(s, outputUnsupported)
+	var t discardOptions
+	l.fail(s.Decode(&t))
+	l.common(s, t.outputOptions, o)
+}
+
+type fileOptions struct {
+	outputOptions
+	Files       []string          `toml:"files"`
+	RotateEvery nodefile.Duration `toml:"rotation_interval"`
+	RotateBytes nodefile.Size     `toml:"rotation_max_size"`
+	RotateKeep  int               `toml:"rotation_max_archives"`
+	Compression string            `toml:"compression_algorithm"`
+}
+
+func (l *loader) fileOutput(s *nodefile.Section, o *Output) {
+	l.refuse(s, fileUnsupported)
+	t := fileOptions{Files: []string{"stdout"}, RotateKeep: 5}
+	l.fail(s.Decode(&t))
+	l.common(s, t.outputOptions, o)
+	l.notNegative(s, "rotation_interval", t.RotateEvery)
+	if t.RotateBytes < 0 {
+		l.fail(s.Errorf("rotation_max_size", "must not be negative"))
 	}
-	switch t.ContentEncoding {
-	case "gzip", "":
-	case "identity":
-		l.fail(s.Errorf("content_encoding", "this version of vitals-agent always sends gzip, which every InfluxDB takes; remove the option"))
+	if t.RotateKeep < -1 {
+		l.fail(s.Errorf("rotation_max_archives", "is a number of files, or -1 for all of them"))
+	}
+	o.Files, o.RotateEvery, o.RotateBytes, o.RotateKeep = t.Files, t.RotateEvery.Std(), int64(t.RotateBytes), t.RotateKeep
+	switch t.Compression {
+	case "":
+	case "gzip":
+		o.Compress = true
 	default:
-		l.fail(s.Errorf("content_encoding", `%q is no encoding; vitals-agent sends "gzip"`, t.ContentEncoding))
+		l.fail(s.Errorf("compression_algorithm", `%q is not built in; vitals-agent compresses files with "gzip"`, t.Compression))
 	}
-	o.URLs, o.Timeout, o.UserAgent = t.URLs, t.Timeout.Std(), t.UserAgent
-	o.Headers, o.SkipVerify = t.Headers, t.SkipVerify
-}
-
-func (l *loader) checkURL(s *nodefile.Section, text string) {
-	u, err := url.Parse(text)
-	shown := influx.Redact(text)
-	switch {
-	case !strings.Contains(text, "://") && text != "":
-		l.fail(s.Errorf("urls", "%q is not a URL; write it as http://%s", shown, shown))
-	case err != nil:
-		l.fail(s.Errorf("urls", "%q is not a URL", shown))
-	case u.Scheme != "http" && u.Scheme != "https":
-		l.fail(s.Errorf("urls", "%q does not begin with http:// or https://, which is all that vitals-agent speaks", shown))
-	case u.Host == "":
-		l.fail(s.Errorf("urls", "%q names no host", shown))
+	if len(t.Files) == 0 || slices.Contains(t.Files, "") {
+		l.fail(s.Errorf("files", `must name files, or "stdout"`))
 	}
 }

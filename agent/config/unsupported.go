@@ -20,8 +20,6 @@ type refusal struct {
 const (
 	noFilters  = "this version of vitals-agent has no filters yet; remove the option"
 	noRotation = "vitals-agent does not rotate its files; let logrotate or the journal do it"
-	noTLS      = "this version of vitals-agent trusts the system's certificates and presents none; remove the option"
-	noTagRoute = "this version of vitals-agent does not route by tag yet; use one output per destination"
 )
 
 func refuseAll(sentence string, keys ...string) unsupported {
@@ -83,46 +81,26 @@ func outputUnsupported() unsupported {
 			"log_level":             {sentence: "this version of vitals-agent has one log level for all outputs, [agent] debug and quiet; remove the option"},
 			"influx_uint_support":   {sentence: "vitals-agent writes unsigned integers as signed ones, which every InfluxDB accepts; remove the option", harmless: []any{false}},
 			"influx_omit_timestamp": {sentence: "vitals-agent always writes timestamps, so that a repeated batch makes no new points; remove the option", harmless: []any{false}},
+			"interval":              {sentence: "has no effect on an output; flush_interval says how often it writes"},
+			"buffer_strategy":       {sentence: "is one for all outputs; set it in the [agent] table"},
+			"buffer_directory":      {sentence: "is one for all outputs, each of which has a directory of its own in it; set it in the [agent] table"},
+			"buffer_disk_sync":      {sentence: "the disk buffer of vitals-agent always syncs; remove the option", harmless: []any{true}},
 			"data_format":           {sentence: "vitals-agent writes line protocol only; remove the option", harmless: []any{"influx"}},
 		})
 }
 
-func httpUnsupported() unsupported {
-	return outputUnsupported().with(
-		refuseAll(noTLS, "tls_ca", "tls_cert", "tls_key", "tls_key_pwd", "tls_min_version", "tls_cipher_suites",
-			"tls_server_name", "tls_renegotiation_method", "tls_enable"),
-		refuseAll("this version of vitals-agent connects without a proxy; remove the option", "http_proxy"),
-		refuseAll("this version of vitals-agent leaves the local address to the system; remove the option", "local_address"))
-}
-
 func influxUnsupported() unsupported {
-	return httpUnsupported().with(
-		refuseAll(noTagRoute, "database_tag", "exclude_database_tag", "retention_policy_tag", "exclude_retention_policy_tag"),
-		unsupported{
-			"write_consistency": {sentence: "this version of vitals-agent does not ask for a write consistency; remove the option", harmless: []any{"", "one"}},
-			"udp_payload":       {always: true},
-		})
+	return outputUnsupported().with(unsupported{
+		"udp_payload": {always: true}, // there is no UDP
+	})
 }
 
-func influx2Unsupported() unsupported {
-	return httpUnsupported().with(
-		refuseAll(noTagRoute, "bucket_tag", "exclude_bucket_tag"),
-		refuseAll("this version of vitals-agent has no rate limit yet; remove the option", "rate_limit", "rate_limit_period"),
-		unsupported{
-			"concurrent_writes": {sentence: "vitals-agent sends one batch at a time, which keeps their order; remove the option", harmless: []any{int64(1)}},
-			"ping_timeout":      {always: true},
-			"read_idle_timeout": {always: true},
-		})
-}
+func influx2Unsupported() unsupported { return outputUnsupported() }
 
 func fileUnsupported() unsupported {
 	return outputUnsupported().with(unsupported{
 		"use_batch_format":      {always: true},
-		"rotation_interval":     {sentence: noRotation, harmless: []any{"0", "0s", "0h", "0d", int64(0)}},
-		"rotation_max_size":     {sentence: noRotation, harmless: []any{"0", "0MB", int64(0)}},
-		"rotation_max_archives": {always: true},
-		"compression_algorithm": {sentence: "vitals-agent writes plain text files; remove the option", harmless: []any{""}},
-		"compression_level":     {always: true},
+		"compression_level":     {sentence: "vitals-agent compresses files at one level, which is fast; remove the option", harmless: []any{int64(-1)}},
 		"influx_sort_fields":    {always: true},
 		"influx_max_line_bytes": {sentence: "vitals-agent does not split lines; remove the option", harmless: []any{int64(0)}},
 	})

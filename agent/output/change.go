@@ -8,12 +8,6 @@ import (
 	"github.com/rpicluster/vitals/internal/influx"
 )
 
-// change is another configuration of an output, and where it leads.
-type change struct {
-	config config.Output
-	to     destination
-}
-
 // Reconfigure puts another configuration of this output into effect, as soon as
 // what is being sent is done. The ID, and so the buffer with all that waits in
 // it, stays. Run must be running.
@@ -24,23 +18,24 @@ func (o *Output) Reconfigure(ctx context.Context, c config.Output) error {
 	if err != nil {
 		return fmt.Errorf("output %s: %w", c.ID, err)
 	}
-	select {
-	case o.changes <- change{config: c, to: to}:
-		return nil
-	case <-ctx.Done():
+	if err := o.do(ctx, func() { o.adopt(c, to) }); err != nil {
 		to.close()
-		return fmt.Errorf("output %s is busy: %w", c.ID, context.Cause(ctx))
+		return fmt.Errorf("output %s is busy: %w", c.ID, err)
 	}
+	return nil
 }
 
 // adopt makes a change on the goroutine that sends. What failed at the old
 // destination need not fail at the new one.
-func (o *Output) adopt(to change) {
+func (o *Output) adopt(c config.Output, to destination) {
 	o.mu.Lock()
 	old := o.to
-	o.to, o.config.Output = to.to, to.config
-	o.memory.limit, o.memory.batchLines = to.config.BufferLimit, min(to.config.BatchSize, to.config.BufferLimit)
+	o.to, o.config.Output = to, c
+	o.bound()
 	o.mu.Unlock()
 	o.backoff = influx.Backoff{}
+	if o.spool != nil {
+		o.spool.Bound(c.BufferMaxBytes)
+	}
 	old.close()
 }

@@ -19,9 +19,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rpicluster/vitals/agent/config"
@@ -34,8 +34,10 @@ const (
 	stopTimeout = 5 * time.Second
 	// appendTimeout bounds how long a tick waits for a disk.
 	appendTimeout = 10 * time.Second
-	// maxBatchBytes seals a chunk of long lines before it has enough of them.
-	maxBatchBytes = 1 << 20
+	// defaultBatchBytes is what a write may hold where nobody has said.
+	defaultBatchBytes = 1 << 20
+	// maxMemoryBytes is what memory holds at most, however few lines that are.
+	maxMemoryBytes = 32 << 20
 	// commitDelay lets collectors of one tick share a sync.
 	commitDelay = 20 * time.Millisecond
 	// minFreeBytes is left to others on the file system of the buffer.
@@ -47,8 +49,8 @@ type Config struct {
 	config.Output
 	Disk      bool   // buffer_strategy
 	Directory string // of all outputs' buffers; empty: memory only
-	MaxBytes  int64  // of the buffer on disk
 	Once      bool   // everything is sent in one attempt, Flush, or lost
+	Host      string // gives flushes their place within flush_interval; empty: none
 	UserAgent string
 	Logger    *slog.Logger
 
@@ -58,6 +60,7 @@ type Config struct {
 // destination takes batches. An error leaves all of the batch to be sent again.
 type destination interface {
 	deliver(ctx context.Context, b batch, state *influx.Backoff) error
+	sent() int64 // bytes, in vain or not
 	url() string
 	close()
 }
@@ -81,20 +84,33 @@ type Output struct {
 	rejects *rejects
 	backoff influx.Backoff
 	wake    chan struct{}
-	changes chan change
+	now     chan struct{} // everything shall be sent
+	tasks   chan func()   // for the goroutine that sends
+	asked   atomic.Int32  // tasks that wait
+
+	// Of the goroutine that sends.
+	pace    pace
+	ahead   spool.Frame // read, and in no batch yet, if isAhead
+	isAhead bool
+
+	// moving is held while batches leave memory; it comes before mu.
+	moving sync.Mutex
 
 	mu       sync.Mutex
 	memory   memory
 	counts   counts
-	diskFull bool // the spool has refused frames: memory is all there is
+	paused   bool   // by the rate limit
+	diskFull bool   // the spool has refused frames: memory is all there is
+	spilled  uint64 // the frame of the batch that is being sent from memory
 }
 
 // Open makes an output and opens its buffer. A buffer that cannot be used is
 // no error: the output then works from memory, and says so. One that another
 // process uses is: two agents would write everything twice.
 func Open(c Config) (*Output, error) {
-	o := &Output{config: c, log: c.Logger.With("output", c.ID), wake: make(chan struct{}, 1), changes: make(chan change)}
-	o.memory.limit, o.memory.batchLines = c.BufferLimit, min(c.BatchSize, c.BufferLimit)
+	o := &Output{config: c, log: c.Logger.With("output", c.ID), wake: make(chan struct{}, 1), now: make(chan struct{}, 1), tasks: make(chan func())}
+	o.counts.dropped = map[string]int64{}
+	o.bound()
 	if err := o.openSpool(); errors.Is(err, spool.ErrLocked) {
 		return nil, fmt.Errorf("output %s: another vitals-agent seems to run with this buffer; stop it, or give this one a buffer_directory of its own: %w", c.ID, err)
 	} else if err != nil {
@@ -111,6 +127,15 @@ func Open(c Config) (*Output, error) {
 	return o, nil
 }
 
+// bound puts the bounds of the configuration into effect.
+func (o *Output) bound() {
+	c := &o.config
+	c.BatchBytes = cmp.Or(c.BatchBytes, defaultBatchBytes)
+	o.memory.limit, o.memory.batchLines = c.BufferLimit, min(c.BatchSize, c.BufferLimit)
+	o.memory.batchBytes = int(min(c.BatchBytes, maxMemoryBytes/2))
+	o.pace = pace{limit: c.RateLimit, period: c.RatePeriod}
+}
+
 // directory is a place below the output's buffer, or empty without one.
 func (o *Output) directory(elem ...string) string {
 	if o.spool == nil {
@@ -120,12 +145,12 @@ func (o *Output) directory(elem ...string) string {
 }
 
 func (o *Output) openSpool() error {
-	if o.config.Directory == "" {
+	if o.config.Directory == "" || o.config.Name == "discard" {
 		return nil
 	}
 	s, err := spool.Open(spool.Config{
 		Directory: filepath.Join(o.config.Directory, o.config.ID),
-		MaxBytes:  o.config.MaxBytes, DropOldest: true, MinFreeBytes: cmp.Or(o.config.minFree, minFreeBytes),
+		MaxBytes:  o.config.BufferMaxBytes, DropOldest: true, MinFreeBytes: cmp.Or(o.config.minFree, minFreeBytes),
 		CommitDelay: commitDelay, Logger: o.log,
 	})
 	if err != nil {
@@ -156,16 +181,23 @@ func (o *Output) Append(ctx context.Context, lines []byte, n int) {
 	if n == 0 {
 		return
 	}
-	if o.config.Disk && o.toDisk(ctx, lines, n) {
+	o.mu.Lock()
+	all := cut(lines, n, o.memory.batchLines, o.memory.batchBytes)
+	o.mu.Unlock()
+	if o.config.Disk && o.toDisk(ctx, all) {
 		return
 	}
 	o.mu.Lock()
-	full := o.memory.add(lines, n, time.Now())
-	over := o.memory.lines > o.memory.limit
-	if over && (o.spool == nil || o.diskFull) {
-		o.drop(o.memory.trim())
+	full := o.memory.add(all, time.Now())
+	over := o.memory.over()
+	toDisk := over && o.spool != nil && !o.diskFull
+	if over && !toDisk {
+		o.drop(DroppedMemory, o.memory.trim())
 	}
 	o.mu.Unlock()
+	if toDisk {
+		o.spill(ctx)
+	}
 	if full || over {
 		o.poke()
 	}
@@ -173,24 +205,25 @@ func (o *Output) Append(ctx context.Context, lines []byte, n int) {
 
 // toDisk appends lines to the spool, unless memory holds older ones: the order
 // is kept, and the writer brings those to the disk first.
-func (o *Output) toDisk(ctx context.Context, lines []byte, n int) bool {
+func (o *Output) toDisk(ctx context.Context, all []piece) bool {
 	o.mu.Lock()
 	behind := o.spool == nil || o.memory.lines > 0
+	enough := int64(o.config.BatchSize)
 	o.mu.Unlock()
 	if behind {
 		return false
 	}
 	ctx, cancel := context.WithTimeout(ctx, appendTimeout)
 	defer cancel()
-	f := &spool.Frame{Lines: n, RawBytes: int64(len(lines)), Body: influx.Gzip(nil, lines)}
-	err := o.spool.Append(ctx, f)
+	frames := make([]*spool.Frame, len(all))
+	for i, p := range all {
+		frames[i] = &spool.Frame{Lines: p.lines, RawBytes: int64(len(p.text)), Body: influx.Gzip(nil, p.text)}
+	}
+	err := o.spool.Append(ctx, frames...)
 	o.disk(err)
 	if err != nil {
 		return false
 	}
-	o.mu.Lock()
-	enough := int64(o.config.BatchSize)
-	o.mu.Unlock()
 	if o.queue.Backlog().Lines >= enough {
 		o.poke()
 	}
@@ -215,77 +248,48 @@ func (o *Output) disk(err error) {
 	}
 }
 
-func (o *Output) drop(lines int) {
+// drop counts lines that are given up. o.mu is held.
+func (o *Output) drop(why string, lines int) {
 	if lines == 0 {
 		return
 	}
-	o.counts.dropped += int64(lines)
-	if !o.counts.dropping {
+	if o.counts.dropped[why] += int64(lines); !o.counts.dropping {
 		o.counts.dropping = true
-		o.log.Error("the buffer is full: the oldest lines are dropped", "limit", o.config.BufferLimit)
+		o.log.Error("the oldest lines are dropped", "why", why, "lines", lines, "limit", o.config.BufferLimit)
 	}
 }
 
-func (o *Output) poke() {
+func (o *Output) poke() { signal(o.wake) }
+
+// signal leaves a word in a channel of one.
+func signal(c chan struct{}) {
 	select {
-	case o.wake <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }
 
-// Run sends until ctx ends, then delivers for a bounded time what there is,
-// brings the rest to the disk, and closes the output.
-func (o *Output) Run(ctx context.Context) error {
-	calls, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	defer cancel()
-	defer context.AfterFunc(ctx, func() { time.AfterFunc(stopTimeout, cancel) })()
-	timer := time.NewTimer(0) // what an earlier run has left is sent at once
-	defer timer.Stop()
-	for ctx.Err() == nil {
-		everything := false
-		select {
-		case <-ctx.Done():
-			continue
-		case to := <-o.changes:
-			o.adopt(to)
-			timer.Reset(0)
-			continue
-		case <-o.wake:
-		case <-timer.C:
-			everything = true
-		}
-		if failing := o.backoff.Failures() > 0; failing && !everything {
-			o.spill(calls) // only the timer tries again
-			continue
-		}
-		if err := o.flush(calls, everything); err != nil {
-			timer.Reset(o.backoff.Next(err))
-		} else if everything {
-			timer.Reset(o.period())
-		}
-	}
-	unsent := o.flush(calls, true)
-	err := o.Close(context.WithoutCancel(ctx))
-	if unsent != nil && err == nil {
-		o.log.Info("not everything was sent; the rest waits for the next start", "error", unsent)
-	}
-	return err
-}
+// FlushNow has everything sent as soon as possible, also if the time for the
+// next attempt has not come.
+func (o *Output) FlushNow() { signal(o.now) }
 
-func (o *Output) period() time.Duration {
-	d := o.config.FlushInterval
-	if o.config.FlushJitter > 0 {
-		d += rand.N(o.config.FlushJitter)
-	}
-	return d
-}
-
-// Flush delivers everything there is, in one attempt.
+// Flush delivers everything there is, in one attempt, however long a rate
+// limit makes that.
 func (o *Output) Flush(ctx context.Context) error {
-	if err := o.flush(ctx, true); err != nil {
-		return fmt.Errorf("output %s: %w", o.config.ID, err)
+	for {
+		wait, err := o.flush(ctx, true)
+		if err != nil {
+			return fmt.Errorf("output %s: %w", o.config.ID, err)
+		}
+		if wait == 0 {
+			return nil
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return fmt.Errorf("output %s: waiting for rate_limit: %w", o.config.ID, context.Cause(ctx))
+		}
 	}
-	return nil
 }
 
 // Close brings what is left to the disk and closes the output. The error tells

@@ -32,9 +32,9 @@ func settings(urls ...string) Config {
 	return Config{
 		Output: config.Output{
 			ID: "main", Name: "influxdb", URLs: urls, Database: "d", RetentionPolicy: "r", SkipDatabaseCreation: true,
-			Timeout: 300 * time.Millisecond, FlushInterval: 20 * time.Millisecond, BatchSize: 10, BufferLimit: 100,
+			Timeout: 300 * time.Millisecond, FlushInterval: 20 * time.Millisecond, BatchSize: 10, BufferLimit: 100, BufferMaxBytes: 64 << 20,
 		},
-		MaxBytes: 64 << 20, Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	}
 }
 

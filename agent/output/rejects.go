@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -18,9 +19,11 @@ const maxRejectsBytes = 4 << 20
 // becomes the old one, and the one before is forgotten.
 type rejects struct {
 	directory string // empty: nothing is kept
+
+	mu sync.Mutex // held while the files change
 }
 
-func newRejects(directory string) *rejects { return &rejects{directory} }
+func newRejects(directory string) *rejects { return &rejects{directory: directory} }
 
 func (r *rejects) path() string {
 	if r.directory == "" {
@@ -31,6 +34,8 @@ func (r *rejects) path() string {
 
 // add appends lines. An error keeps them from being given up.
 func (r *rejects) add(lines []byte, reason string, now time.Time) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	if err := os.MkdirAll(r.directory, 0o750); err != nil {
 		return fmt.Errorf("keep rejected lines: %w", err)
 	}

@@ -2,6 +2,7 @@ package output
 
 import (
 	"fmt"
+	"maps"
 	"time"
 )
 
@@ -25,6 +26,9 @@ type Status struct {
 	Rejected int64 `json:"rejected_lines"`
 	Dropped  int64 `json:"dropped_lines"`
 	Failures int64 `json:"failures"`
+	Sent     int64 `json:"sent_bytes"` // in vain or not
+	// DroppedBy says how many lines were dropped for each reason.
+	DroppedBy map[string]int64 `json:"dropped_by,omitempty"`
 
 	LastSuccess time.Time `json:"last_success,omitzero"`
 	LastError   string    `json:"last_error,omitempty"`
@@ -38,13 +42,23 @@ const (
 	StateFailing  = "failing"
 )
 
+// The reasons for which lines are dropped.
+const (
+	DroppedMemory = "metric_buffer_limit" // memory is full, and there is no disk to take more
+	DroppedDisk   = "buffer_max_bytes"
+	DroppedAge    = "buffer_max_age"
+	DroppedPurge  = "buffer purge"
+	DroppedReject = "refused for good, and could not be set aside"
+)
+
 // counts is what an output remembers for its Status.
 type counts struct {
-	written, batches, rejected, dropped, failures int64
-	failing, dropping                             bool
-	lastSuccess, lastErrorAt                      time.Time
-	lastError                                     string
-	buffer                                        string
+	written, batches, rejected, failures int64
+	dropped                              map[string]int64
+	failing, dropping                    bool
+	lastSuccess, lastErrorAt             time.Time
+	lastError                            string
+	buffer                               string
 }
 
 func (o *Output) delivered(b batch, took time.Duration) {
@@ -127,11 +141,17 @@ func (o *Output) reject(lines []byte, n int, reason string) {
 	o.mu.Unlock()
 	if o.rejects.path() == "" {
 		o.log.Error("lines were refused for good and are lost", "lines", n, "reason", reason, "first", oneLine(string(lines)))
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		o.counts.dropped[DroppedReject] += int64(n)
 		return
 	}
 	o.log.Error("lines were refused for good", "lines", n, "reason", reason, "kept_in", o.rejects.path())
 	if err := o.rejects.add(lines, reason, time.Now()); err != nil {
 		o.log.Error("refused lines are lost", "error", err, "first", oneLine(string(lines)))
+		o.mu.Lock()
+		o.counts.dropped[DroppedReject] += int64(n)
+		o.mu.Unlock()
 	}
 }
 
@@ -142,17 +162,24 @@ func (o *Output) Status() Status {
 	s := Status{
 		ID: o.config.ID, Name: o.config.Name, URL: o.to.url(), State: StateStarting,
 		MemoryLines: int64(o.memory.lines), MemoryBytes: int64(o.memory.bytes), Oldest: o.memory.oldest(),
-		Buffer: c.buffer, Written: c.written, Batches: c.batches, Rejected: c.rejected, Dropped: c.dropped,
+		Buffer: c.buffer, Written: c.written, Batches: c.batches, Rejected: c.rejected, Sent: o.to.sent(),
 		Failures: c.failures, LastSuccess: c.lastSuccess, LastError: c.lastError, LastErrorAt: c.lastErrorAt,
+		DroppedBy: maps.Clone(c.dropped),
 	}
+	queue := o.queue
 	o.mu.Unlock()
-	if o.queue != nil {
-		b := o.queue.Backlog()
+	if queue != nil {
+		b := queue.Backlog()
 		s.SpoolLines, s.SpoolBytes = b.Lines, b.Bytes
-		s.Dropped += b.DroppedLines
+		if b.DroppedLines > 0 {
+			s.DroppedBy[DroppedDisk] = b.DroppedLines
+		}
 		if !b.Oldest.IsZero() {
 			s.Oldest = b.Oldest
 		}
+	}
+	for _, n := range s.DroppedBy {
+		s.Dropped += n
 	}
 	switch {
 	case c.failing:

@@ -13,8 +13,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"regexp"
-	"strings"
 	"sync/atomic"
 	"time"
 )
@@ -37,10 +35,20 @@ type Config struct {
 	Organization, Bucket string
 	Token                string
 
+	// Consistency is how many nodes of a cluster must have a write (version 1).
+	Consistency string
+
 	Timeout   time.Duration // of one request
 	UserAgent string
 	Headers   map[string]string
+	Identity  bool // bodies are sent inflated
 	TLS       *tls.Config
+	// Proxy says through which proxy a request goes; nil: through none.
+	Proxy func(*http.Request) (*url.URL, error)
+	// Local is the address that connections come from; nil: the system's choice.
+	Local *net.TCPAddr
+	// PingAfter and PingTimeout watch idle connections of HTTP/2; 0: nobody does.
+	PingAfter, PingTimeout time.Duration
 }
 
 // Target is the key of a batch: what it is written into, and the unit of its
@@ -52,9 +60,9 @@ type Target struct {
 // Client makes single requests. It is safe for concurrent use.
 type Client struct {
 	config Config
-	bases  []*url.URL
-	http   *http.Client
+	bases  []*base
 	good   atomic.Int32 // index of the base that last took a write
+	sent   atomic.Int64 // bytes of bodies
 }
 
 // NewClient checks config and makes a client. It sends nothing.
@@ -69,67 +77,51 @@ func NewClient(config Config) (*Client, error) {
 		return nil, fmt.Errorf("version %d of the write API is not known; use 1 or 2", config.Version)
 	}
 	c := &Client{config: config}
+	shared := config.transport("")
 	for _, raw := range config.URLs {
-		u, err := parseBase(raw)
+		b, err := parseBase(raw)
 		if err != nil {
 			return nil, err
 		}
-		c.bases = append(c.bases, u)
+		transport := shared
+		if b.socket != "" {
+			transport = config.transport(b.socket)
+		}
+		// A redirected write would arrive as a GET, or at a stranger's.
+		b.http = &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+		c.bases = append(c.bases, b)
 	}
 	if len(c.bases) == 0 {
 		return nil, errors.New("no url to write to")
 	}
-	c.http = &http.Client{
-		// A redirected write would arrive as a GET, or at a stranger's.
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		Transport: &http.Transport{
-			DialContext:            (&net.Dialer{Timeout: config.Timeout, KeepAlive: 30 * time.Second}).DialContext,
-			TLSClientConfig:        config.TLS,
-			TLSHandshakeTimeout:    config.Timeout,
-			MaxIdleConnsPerHost:    4,
-			IdleConnTimeout:        90 * time.Second,
-			DisableCompression:     true,
-			WriteBufferSize:        64 << 10,
-			MaxResponseHeaderBytes: 64 << 10,
-		},
-	}
 	return c, nil
 }
 
-func parseBase(raw string) (*url.URL, error) {
-	u, err := url.Parse(raw)
-	if err != nil {
-		return nil, fmt.Errorf("url %q: it cannot be read as one", Redact(raw))
-	}
-	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		return nil, fmt.Errorf("url %q: write it as http://host:8086 or https://host:8086", Redact(raw))
-	}
-	u.Path = strings.TrimSuffix(u.Path, "/")
-	return u, nil
-}
-
 // URL is the address that the next write is sent to first, without secrets.
-func (c *Client) URL() string { return Redact(c.bases[c.good.Load()].String()) }
+func (c *Client) URL() string { return c.bases[c.good.Load()].shown }
 
-var secrets = regexp.MustCompile(`//[^/@]*@|\?.*$`)
-
-// Redact returns a URL, however broken, without what may be secret in it: its
-// credentials and its query.
-func Redact(url string) string {
-	return secrets.ReplaceAllStringFunc(url, func(secret string) string {
-		if strings.HasPrefix(secret, "//") {
-			return "//***@"
-		}
-		return "?***"
-	})
-}
+// Sent is how many bytes of bodies were sent, in vain or not.
+func (c *Client) Sent() int64 { return c.sent.Load() }
 
 // Close closes idle connections.
-func (c *Client) Close() { c.http.CloseIdleConnections() }
+func (c *Client) Close() {
+	for _, b := range c.bases {
+		b.http.CloseIdleConnections()
+	}
+}
 
 // Write makes one write of a gzip body. It returns nil only if a server has
-// answered that every line is stored; any other outcome is a *WriteError.
+// answered that every line is stored; any other outcome is a *WriteError. Each
+// server is tried once, the one that last took a write first, until one takes
+// it or says of the lines that they are at fault.
 func (c *Client) Write(ctx context.Context, t Target, body []byte) error {
+	if c.config.Identity {
+		raw, err := Gunzip(body)
+		if err != nil {
+			return &WriteError{Class: Poison, Message: fmt.Sprintf("not gzip: %v", err), err: err}
+		}
+		body = raw
+	}
 	first := int(c.good.Load())
 	var failure *WriteError
 	for i := range c.bases {
@@ -139,20 +131,33 @@ func (c *Client) Write(ctx context.Context, t Target, body []byte) error {
 			c.good.Store(int32(n))
 			return nil
 		}
-		failure = err
-		if failure.Class != Retry && failure.Class != Wait || ctx.Err() != nil {
+		// What a server says tells more than that another one is away.
+		if failure == nil || failure.Status == 0 || err.aboutLines() {
+			failure = err
+		}
+		if err.aboutLines() || ctx.Err() != nil {
 			break
 		}
 	}
 	return failure
 }
 
-func (c *Client) writeTo(ctx context.Context, base *url.URL, t Target, body []byte) *WriteError {
+// aboutLines reports whether the lines are at fault, as they would be anywhere.
+func (e *WriteError) aboutLines() bool {
+	switch e.Class {
+	case Split, Partial, BadLines, Poison:
+		return true
+	}
+	return false
+}
+
+func (c *Client) writeTo(ctx context.Context, at *base, t Target, body []byte) *WriteError {
 	path, query := "/write", c.v1Query(t)
 	if c.config.Version == 2 {
 		path, query = "/api/v2/write", c.v2Query(t)
 	}
-	resp, answer, err := c.do(ctx, base, path, query, "text/plain; charset=utf-8", body, true)
+	c.sent.Add(int64(len(body)))
+	resp, answer, err := c.do(ctx, at, path, query, "text/plain; charset=utf-8", body, !c.config.Identity)
 	if err != nil {
 		return &WriteError{Class: Retry, Message: err.Error(), err: err}
 	}
@@ -169,6 +174,9 @@ func (c *Client) v1Query(t Target) url.Values {
 	}
 	if rp != "" {
 		q.Set("rp", rp)
+	}
+	if c.config.Consistency != "" && c.config.Consistency != "one" {
+		q.Set("consistency", c.config.Consistency)
 	}
 	switch t.Precision {
 	case "", "ns":
@@ -206,10 +214,10 @@ func or(a, b string) string {
 // lines, so it may be long.
 const maxAnswer = 1 << 20
 
-func (c *Client) do(ctx context.Context, base *url.URL, path string, query url.Values, contentType string, body []byte, gzipped bool) (*http.Response, []byte, error) {
-	u := *base
-	u.User, u.Path = nil, base.Path+path
-	values := base.Query()
+func (c *Client) do(ctx context.Context, at *base, path string, query url.Values, contentType string, body []byte, gzipped bool) (*http.Response, []byte, error) {
+	u := at.url
+	u.User, u.Path = nil, at.url.Path+path
+	values := at.url.Query()
 	for k, v := range query {
 		values[k] = v
 	}
@@ -224,8 +232,8 @@ func (c *Client) do(ctx context.Context, base *url.URL, path string, query url.V
 	if gzipped {
 		req.Header.Set("Content-Encoding", "gzip")
 	}
-	c.identify(req, base)
-	resp, err := c.http.Do(req)
+	c.identify(req, at)
+	resp, err := at.http.Do(req)
 	if err != nil {
 		return nil, nil, withoutURL(err)
 	}
@@ -238,7 +246,7 @@ func (c *Client) do(ctx context.Context, base *url.URL, path string, query url.V
 }
 
 // identify sets the headers that say who writes.
-func (c *Client) identify(req *http.Request, base *url.URL) {
+func (c *Client) identify(req *http.Request, at *base) {
 	for k, v := range c.config.Headers {
 		if http.CanonicalHeaderKey(k) == "Host" {
 			req.Host = v
@@ -248,14 +256,14 @@ func (c *Client) identify(req *http.Request, base *url.URL) {
 	if c.config.UserAgent != "" {
 		req.Header.Set("User-Agent", c.config.UserAgent)
 	}
-	password, _ := base.User.Password()
+	password, _ := at.url.User.Password()
 	switch {
 	case c.config.Token != "":
 		req.Header.Set("Authorization", "Token "+c.config.Token)
 	case c.config.Username != "" || c.config.Password != "":
 		req.SetBasicAuth(c.config.Username, c.config.Password)
-	case base.User != nil:
-		req.SetBasicAuth(base.User.Username(), password)
+	case at.url.User != nil:
+		req.SetBasicAuth(at.url.User.Username(), password)
 	}
 }
 
@@ -272,19 +280,28 @@ func withoutURL(err error) error {
 	return err
 }
 
-// Ping asks whether a server answers at all.
-func (c *Client) Ping(ctx context.Context) error {
+// Ping asks whether any server answers at all.
+func (c *Client) Ping(ctx context.Context) (err error) {
+	first := int(c.good.Load())
+	for i := range c.bases {
+		if err = c.ping(ctx, c.bases[(first+i)%len(c.bases)]); err == nil || ctx.Err() != nil {
+			return err
+		}
+	}
+	return err
+}
+
+func (c *Client) ping(ctx context.Context, at *base) error {
 	ctx, cancel := context.WithTimeout(ctx, c.config.Timeout)
 	defer cancel()
-	base := c.bases[c.good.Load()]
-	u := *base
-	u.User, u.Path = nil, base.Path+"/ping"
+	u := at.url
+	u.User, u.Path = nil, at.url.Path+"/ping"
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
 		return err
 	}
-	c.identify(req, base)
-	resp, err := c.http.Do(req)
+	c.identify(req, at)
+	resp, err := at.http.Do(req)
 	if err != nil {
 		return withoutURL(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 )
 
@@ -15,13 +16,32 @@ type Series struct {
 	Values  [][]any  `json:"values"`
 }
 
-// Query runs one statement of InfluxQL (version 1.x) and returns its series.
-func (c *Client) Query(ctx context.Context, statement string) ([]Series, error) {
-	form := url.Values{"q": {statement}}.Encode()
-	resp, body, err := c.do(ctx, c.bases[c.good.Load()], "/query", nil, "application/x-www-form-urlencoded", []byte(form), false)
-	if err != nil {
-		return nil, err
+// Query runs one statement of InfluxQL (version 1.x) on the server that last
+// took a write, or else on the next that answers, and returns its series.
+func (c *Client) Query(ctx context.Context, statement string) (series []Series, err error) {
+	first := int(c.good.Load())
+	for i := range c.bases {
+		at := c.bases[(first+i)%len(c.bases)]
+		var answered bool
+		if series, answered, err = c.query(ctx, at, statement); answered || ctx.Err() != nil {
+			break
+		}
 	}
+	return series, err
+}
+
+func (c *Client) query(ctx context.Context, at *base, statement string) (series []Series, answered bool, err error) {
+	form := url.Values{"q": {statement}}.Encode()
+	resp, body, err := c.do(ctx, at, "/query", nil, "application/x-www-form-urlencoded", []byte(form), false)
+	if err != nil {
+		return nil, false, err
+	}
+	series, err = result(resp, body)
+	return series, true, err
+}
+
+// result reads the answer to a query.
+func result(resp *http.Response, body []byte) ([]Series, error) {
 	if resp.StatusCode != 200 {
 		return nil, classify(resp, body)
 	}

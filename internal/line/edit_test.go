@@ -63,3 +63,24 @@ func TestEditAllocatesNothing(t *testing.T) {
 		t.Errorf("%v allocations", n)
 	}
 }
+
+func TestWithout(t *testing.T) {
+	tests := []struct{ in, key, want string }{
+		{"m,a=1,b=2,c=3 f=1 5", "b", "m,a=1,c=3 f=1 5\n"},
+		{"m,a=1,b=2 f=1 5", "a", "m,b=2 f=1 5\n"},
+		{"m,a=1 f=1 5", "a", "m f=1 5\n"},
+		{"m,a=1 f=1 5", "x", "m,a=1 f=1 5\n"},
+		{`m,a\ b=1,c=x\,y f="a,b=1" 5`, "a b", `m,c=x\,y f="a,b=1" 5` + "\n"},
+		{`m,ab=1,a=2 f=1 5`, "a", "m,ab=1 f=1 5\n"},
+		{"m f=1 5", "a", "m f=1 5\n"},
+	}
+	for _, tt := range tests {
+		l, _, err := Cut([]byte(tt.in))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := string((&Edit{}).Append(nil, l.Without(tt.key))); got != tt.want {
+			t.Errorf("%s without %s: %q, want %q", tt.in, tt.key, got, tt.want)
+		}
+	}
+}

@@ -54,6 +54,25 @@ func (l Line) RawTag(key string) (value []byte, ok bool) {
 	return nil, false
 }
 
+// Without returns the line without the tags of the unescaped key. Every other
+// byte stays as it is.
+func (l Line) Without(key string) Line {
+	tags := make([]byte, 0, len(l.Tags))
+	for rest := l.Tags; len(rest) > 0; {
+		var k, v []byte
+		k, v, rest = nextTag(rest)
+		if string(k) == key || escaped(k) && unescape(k, ",= ") == key {
+			continue
+		}
+		if len(tags) > 0 {
+			tags = append(tags, ',')
+		}
+		tags = append(append(append(tags, k...), '='), v...)
+	}
+	l.Tags = tags
+	return l
+}
+
 // EachTag iterates over the unescaped tags in the order of the line.
 func (l Line) EachTag() iter.Seq2[string, string] {
 	return func(yield func(string, string) bool) {

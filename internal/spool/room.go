@@ -88,6 +88,17 @@ func (s *Spool) anyOpen() bool {
 	return false
 }
 
+// Bound changes MaxBytes, from the next Append on. Segments stay as large as
+// they were to be when the spool was opened, or become smaller.
+func (s *Spool) Bound(maxBytes int64) {
+	s.disk.Lock()
+	defer s.disk.Unlock()
+	s.cfg.MaxBytes = maxBytes
+	if maxBytes > 0 {
+		s.cfg.SegmentBytes = min(s.cfg.SegmentBytes, max(maxBytes/boundParts, smallestSegment))
+	}
+}
+
 func (s *Spool) undelivered() int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
