@@ -73,13 +73,15 @@ func (c *Collector) Validate() error {
 
 // Prime begins to watch. Events are counted from here on.
 func (c *Collector) Prime(context.Context) error {
-	if !isRaspberryPi() {
+	model := boardModel()
+	if model == "" {
 		return nil
 	}
 	c.board = true
 	c.box = newMailbox(c.Mailbox, c.open)
 	_ = c.box.connect() // Gather tries again, and has a log to say why it failed
 	c.watch = newWatcher(c.box, c.LegacyFile)
+	c.watch.blind = blind(model)
 	c.watch.start(c.WatchInterval)
 	return nil
 }
@@ -125,17 +127,17 @@ func (c *Collector) connect(b *plugins.Batch) {
 	}
 }
 
-// isRaspberryPi reads the model from the device tree, or from the DMI where the
-// board was started by UEFI.
-func isRaspberryPi() bool {
+// boardModel reads the model from the device tree, or from the DMI where the
+// board was started by UEFI; empty if it is no Raspberry Pi.
+func boardModel() string {
 	for _, path := range []string{
 		plugins.HostSys("firmware/devicetree/base/model"),
 		plugins.HostProc("device-tree/model"),
 		plugins.HostSys("class/dmi/id/product_name"),
 	} {
 		if model, ok := text(path); ok && strings.HasPrefix(model, "Raspberry Pi") {
-			return true
+			return model
 		}
 	}
-	return false
+	return ""
 }

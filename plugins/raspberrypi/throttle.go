@@ -1,6 +1,11 @@
 package raspberrypi
 
-import "github.com/rpicluster/vitals/plugins"
+import (
+	"slices"
+	"strings"
+
+	"github.com/rpicluster/vitals/plugins"
+)
 
 // The conditions by their bits: 0 to 3 are now, 16 to 19 the same as they were
 // at some time before.
@@ -37,12 +42,20 @@ func (s conditions) begun(before conditions) uint32 {
 	return (came | passed) & s.known & before.known
 }
 
+// blind tells the boards without a detector of under-voltage, on which the
+// firmware says 0 whatever the voltage is.
+func blind(model string) bool {
+	return slices.ContainsFunc([]string{
+		"Model A Rev", "Model B Rev", "Zero Rev", "Zero W Rev", "Compute Module Rev", "Compute Module 3",
+	}, func(board string) bool { return strings.HasPrefix(model, "Raspberry Pi "+board) })
+}
+
 // addThrottling adds the conditions now, since boot and how often they began.
 func (c *Collector) addThrottling(p *plugins.Point) {
 	c.watch.find()
-	now := c.watch.look()
+	now := c.watch.visible(c.watch.look())
 	if word, ok := c.box.throttledSinceBoot(); ok {
-		now = conditionsOf(word)
+		now = c.watch.visible(conditionsOf(word))
 		addBits(p, "_since_boot", now.known, now.earlier)
 	} else if !c.watch.cleared() {
 		addBits(p, "_since_boot", now.known, now.earlier)

@@ -19,6 +19,7 @@ import (
 type watcher struct {
 	box       *mailbox
 	useLegacy bool // also where the kernel calls the file deprecated
+	blind     bool // the board has no detector of under-voltage
 
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
@@ -27,7 +28,7 @@ type watcher struct {
 	alarm  string     // the path of the alarm of the driver rpi_volt, or empty
 	legacy string     // the path of get_throttled, or empty
 	last   conditions
-	seen   uint32 // all conditions that were ever known
+	seen   uint32 // all conditions that were ever known and visible
 	counts [len(conditionNames)]int64
 }
 
@@ -109,10 +110,19 @@ func (w *watcher) look() conditions {
 	for i, begun := 0, s.begun(w.last); i < len(w.counts); i++ {
 		w.counts[i] += int64(begun >> i & 1)
 	}
-	w.seen |= s.known
+	w.seen |= w.visible(s).known
 	w.last.known |= s.known
 	w.last.now = w.last.now&^s.known | s.now
 	w.last.earlier = w.last.earlier&^s.known | s.earlier
+	return s
+}
+
+// visible takes under-voltage for not known on a board that cannot see it. If
+// there is any all the same, it can.
+func (w *watcher) visible(s conditions) conditions {
+	if w.blind && (s.now|s.earlier)&underVoltage == 0 {
+		s.known &^= underVoltage
+	}
 	return s
 }
 
