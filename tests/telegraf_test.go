@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -181,4 +182,38 @@ func (m *machine) sensors() string {
 		link("class/"+name, filepath.Join(recorded, name))
 	}
 	return m.path("sys")
+}
+
+// TestTelegrafsDefaultFile: what Telegraf prints as its configuration, as it is
+// and with every option of the inputs uncommented, is sound here too.
+func TestTelegrafsDefaultFile(t *testing.T) {
+	t.Parallel()
+	telegraf := buildTelegraf(t)
+	for _, input := range []string{"cpu", "mem", "swap", "temp", "system", "disk", "diskio", "net", "processes", "kernel", "linux_cpu", "exec", "execd"} {
+		t.Run(input, func(t *testing.T) {
+			m := newMachine(t)
+			text, err := m.command(telegraf, "--input-filter", input, "--output-filter", "influxdb", "config").Output()
+			if err != nil {
+				t.Fatal(err)
+			}
+			asItIs := string(text)
+			if input == "exec" { // it has no command there, and JSON is all that Telegraf expects
+				asItIs = strings.NewReplacer(`commands = []`, `commands = [["true"]]`, `data_format = "json"`, `data_format = "influx"`).Replace(asItIs)
+			}
+			general, own, found := strings.Cut(asItIs, "[[inputs."+input+"]]")
+			if !found {
+				t.Fatalf("no table for it in\n%s", asItIs)
+			}
+			uncommented := general + "[[inputs." + input + "]]" + regexp.MustCompile(`(?m)^( *)# ?([a-z_]+ *= )`).ReplaceAllString(own, "$1$2")
+			if uncommented == asItIs && input != "cpu" && input != "swap" {
+				t.Errorf("it has no options:\n%s", own)
+			}
+			for _, text := range []string{asItIs, uncommented} {
+				out, stderr, code := run(t, m.command("vitals-agent", "config", "check", "--config", m.file("telegraf.conf", text)))
+				if code != 0 {
+					t.Errorf("%s%s\nof\n%s", out, stderr, text[strings.Index(text, "[[inputs."+input):])
+				}
+			}
+		})
+	}
 }

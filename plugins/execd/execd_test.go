@@ -48,7 +48,7 @@ func TestOptions(t *testing.T) {
 		t.Error(errs)
 	}
 	f(`command = "cat"`, "command", "expected a list")
-	for _, good := range []string{"", `buffer_size = "64KiB"`, `buffer_size = 4096`, `buffer_size = "64kB"`, `signal = "STDIN"`} {
+	for _, good := range []string{"", `buffer_size = "64KiB"`, `buffer_size = 4096`, `buffer_size = "64kB"`, `buffer_size = "64Kib"`, `buffer_size = "2048B"`, `signal = "STDIN"`} {
 		if errs := plugins.Check(Description(), []byte(good+"\ncommand = [\"cat\"]")); len(errs) > 0 {
 			t.Errorf("%s: %v", good, errs)
 		}

@@ -14,12 +14,12 @@ const (
 	maxBuffer Size = 1 << 20
 )
 
-// units are Telegraf's.
+// units are Telegraf's, in any case: its sample has "64Kib", which it refuses.
 var units = []struct {
 	suffix string
 	bytes  int64
 }{
-	{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"kB", 1e3}, {"KB", 1e3}, {"MB", 1e6}, {"B", 1},
+	{"kib", 1 << 10}, {"mib", 1 << 20}, {"kb", 1e3}, {"mb", 1e6}, {"b", 1},
 }
 
 // UnmarshalTOML takes a number of bytes, or one with its unit.
@@ -30,7 +30,7 @@ func (s *Size) UnmarshalTOML(value any) error {
 		return nil
 	case string:
 		for _, u := range units {
-			number, ok := strings.CutSuffix(v, u.suffix)
+			number, ok := strings.CutSuffix(strings.ToLower(v), u.suffix)
 			if n, err := strconv.ParseInt(strings.TrimSpace(number), 10, 32); ok && err == nil {
 				*s = Size(n * u.bytes)
 				return nil
