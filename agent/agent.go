@@ -77,16 +77,12 @@ func (a *agent) close() {
 
 // loadConfig reads the node file and words what is wrong with it.
 func loadConfig(f *flags) (*config.Config, error) {
-	path := config.Find(f.config)
-	c, err := config.Load(path, config.Options{
+	sources := config.Find(f.sources)
+	c, err := config.Read(sources, config.Options{
 		Builtins: builtin.All(), InputFilter: f.inputFilter, OutputFilter: f.outputFilter, NoOutputs: f.test,
 	})
-	if errors.Is(err, fs.ErrNotExist) && f.config == "" {
-		where := "$VITALS_CONFIG names"
-		if os.Getenv("VITALS_CONFIG") == "" {
-			where = "without --config and $VITALS_CONFIG it is looked for at"
-		}
-		return nil, fmt.Errorf("there is no node file: %s %s; write one there or name another with --config", where, path)
+	if c == nil && errors.Is(err, fs.ErrNotExist) && f.sources.Empty() {
+		return nil, config.Missing(sources)
 	}
 	return c, mistakes(err)
 }

@@ -106,7 +106,7 @@ func (c command) check(args, given []string) error {
 	case len(args) > wanted && !many:
 		return fmt.Errorf("%s takes %s and nothing after it, such as %q", c.name, c.args, args[wanted])
 	}
-	own := append(strings.Fields(c.flags), "config", "debug", "quiet", "version")
+	own := append(strings.Fields(c.flags), "config", "config-directory", "debug", "quiet", "version")
 	for _, name := range given {
 		if !slices.Contains(own, name) {
 			return fmt.Errorf("--%s is not for %s; see vitals-agent %s --help", name, c.name, c.name)

@@ -6,6 +6,7 @@ import (
 	"io"
 	"strings"
 
+	"github.com/rpicluster/vitals/agent/config"
 	"github.com/rpicluster/vitals/internal/nodefile"
 )
 
@@ -21,7 +22,10 @@ Usage:
 
 const helpEnd = `
 What to run:
-  --config FILE          the node file; without it $VITALS_CONFIG, else /etc/vitals/node.toml
+  --config FILE          the node file; several --config are read as one. Without it $VITALS_CONFIG
+                         is read, else $TELEGRAF_CONFIG_PATH, else /etc/vitals/node.toml and
+                         what is in /etc/vitals/node.d
+  --config-directory DIR every file in it and below whose name ends in .conf; may be repeated
   --input-filter  A:B    only the inputs of these names
   --output-filter A:B    only the outputs of these names
 
@@ -51,7 +55,7 @@ type flags struct {
 	args    []string // what follows it
 	help    bool     // show what can be typed, of args if there are any
 
-	config       string
+	sources      config.Sources
 	inputFilter  []string
 	outputFilter []string
 	test, once   bool
@@ -68,7 +72,8 @@ func parseFlags(args []string) (*flags, error) {
 	var showVersion bool
 	set := flag.NewFlagSet("vitals-agent", flag.ContinueOnError)
 	set.SetOutput(io.Discard)
-	set.StringVar(&f.config, "config", "", "")
+	set.Func("config", "", appendTo(&f.sources.Files))
+	set.Func("config-directory", "", appendTo(&f.sources.Directories))
 	set.StringVar(&inputs, "input-filter", "", "")
 	set.StringVar(&outputs, "output-filter", "", "")
 	set.StringVar(&f.watchConfig, "watch-config", "", "")
@@ -97,6 +102,14 @@ func parseFlags(args []string) (*flags, error) {
 	var given []string
 	set.Visit(func(g *flag.Flag) { given = append(given, g.Name) })
 	return &f, f.settle(words, given)
+}
+
+// appendTo makes a flag one that can be given several times.
+func appendTo(all *[]string) func(string) error {
+	return func(value string) error {
+		*all = append(*all, value)
+		return nil
+	}
 }
 
 // settle finds out what was asked for, and whether it can be.
@@ -146,7 +159,6 @@ func flagError(set *flag.FlagSet, err error) error {
 
 // telegrafFlags are flags of Telegraf's that are not there, and what to do.
 var telegrafFlags = map[string]string{
-	"config-directory": "this version reads one node file; put everything into that",
 	"test-wait":        "--test gathers once and ends; it needs no time to wait",
 	"pidfile":          "vitals-agent writes no pid file; its service manager knows its process",
 	"select":           "this version knows no labels; use --input-filter",

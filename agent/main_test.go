@@ -22,6 +22,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/rpicluster/vitals/agent/collect"
+	"github.com/rpicluster/vitals/agent/config"
 	"github.com/rpicluster/vitals/agent/output"
 	"github.com/rpicluster/vitals/agent/program"
 	"github.com/rpicluster/vitals/internal/control"
@@ -82,18 +83,21 @@ func TestFlags(t *testing.T) {
 		}
 	}
 	f("", flags{command: "run"})
-	f("--config x --test", flags{command: "run", config: "x", test: true})
-	f("-config=x -once -debug", flags{command: "run", config: "x", once: true, debug: true})
+	f("--config x --test", flags{command: "run", sources: config.Sources{Files: []string{"x"}}, test: true})
+	f("-config=x -once -debug", flags{command: "run", sources: config.Sources{Files: []string{"x"}}, once: true, debug: true})
 	f("--input-filter cpu:ram --output-filter file", flags{command: "run", inputFilter: []string{"cpu", "ram"}, outputFilter: []string{"file"}})
 	f("status --json", flags{command: "status", json: true})
 	f("--json status", flags{command: "status", json: true})
-	f("config check --config x", flags{command: "config check", config: "x"})
-	f("--config x config check --quiet", flags{command: "config check", config: "x", quiet: true})
+	f("config check --config x", flags{command: "config check", sources: config.Sources{Files: []string{"x"}}})
+	f("--config x config check --quiet", flags{command: "config check", sources: config.Sources{Files: []string{"x"}}, quiet: true})
 	f("--version", flags{command: "version"})
 	f("run --debug", flags{command: "run", debug: true})
 	f("status --help", flags{help: true, args: []string{"status"}})
 	f("help config check", flags{help: true, args: []string{"config", "check"}})
 	f("config", flags{help: true, args: []string{"config"}})
+	f("--config x -config=y --config-directory d -config-directory e", flags{
+		command: "run", sources: config.Sources{Files: []string{"x", "y"}, Directories: []string{"d", "e"}},
+	})
 }
 
 func TestWrongFlags(t *testing.T) {
@@ -107,7 +111,6 @@ func TestWrongFlags(t *testing.T) {
 	f("--confg x", "did you mean --config?")
 	f("--colour", "there is no flag --colour; see vitals-agent --help")
 	f("--config", "needs an argument")
-	f("--config-directory /etc", "--config-directory: this version reads one node file")
 	f("-watch-config inotify", "it is notify or poll")
 	f("statu", `did you mean "status"?`)
 	f("statu now", `there is no command "statu"; did you mean "status"?`)
@@ -204,13 +207,13 @@ func TestConfigCheck(t *testing.T) {
 	if err != nil || !strings.HasSuffix(out, "sound; 2 inputs, 1 output\n") {
 		t.Error(out, err)
 	}
-	if !strings.Contains(stderr, "warning: "+unset+":6: outputs.influxdb.password: the environment variable NOPE") ||
-		!strings.Contains(stderr, "warning: "+unset+":3: inputs.broken: its options are not checked: start ") || strings.Count(stderr, "out of order") != 1 {
+	if !strings.Contains(stderr, "warning: "+unset+":6:1: outputs.influxdb.password: the environment variable NOPE") ||
+		!strings.Contains(stderr, "warning: "+unset+":3:1: inputs.broken: its options are not checked: start ") || strings.Count(stderr, "out of order") != 1 {
 		t.Error(stderr)
 	}
 	wrong, _ := node(t, "[agent]\nintervall = 1\n[[inputs.cpu]]\npercpux = 1\n[[outputs.file]]\n")
 	_, _, err = call(t, "config", "check", "--config", wrong)
-	if err == nil || !strings.Contains(err.Error(), "2 mistakes") || !strings.Contains(err.Error(), "node.toml:4: inputs.cpu.percpux") {
+	if err == nil || !strings.Contains(err.Error(), "2 mistakes") || !strings.Contains(err.Error(), "node.toml:4:1: inputs.cpu.percpux") {
 		t.Error(err)
 	}
 }

@@ -94,7 +94,7 @@ func builtinCollector(name string) (plugins.Description, bool) {
 // else is wrong with the file does not matter here.
 func agentTable(f *flags) (config.Agent, error) {
 	c, err := loadConfig(f)
-	if c == nil && f.config != "" {
+	if c == nil && !f.sources.Empty() {
 		return config.Agent{}, err
 	}
 	if c == nil {

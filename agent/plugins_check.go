@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/rpicluster/vitals/agent/collect"
+	"github.com/rpicluster/vitals/agent/config"
 	"github.com/rpicluster/vitals/agent/conformance"
 	"github.com/rpicluster/vitals/agent/program"
 	"github.com/rpicluster/vitals/internal/nodefile"
@@ -34,7 +35,7 @@ func checkPlugin(ctx context.Context, f *flags, stdout, stderr io.Writer) error 
 		return err
 	}
 	c.warn(stderr)
-	tables, err := inputTables(f.config)
+	tables, err := inputTables(f.sources)
 	if err != nil {
 		return err
 	}
@@ -61,16 +62,13 @@ func checkPlugin(ctx context.Context, f *flags, stdout, stderr io.Writer) error 
 	return results.end(f.json)
 }
 
-// inputTables reads the [[inputs.*]] tables of a file; none if none is named.
-func inputTables(path string) ([]*nodefile.Section, error) {
-	if path == "" {
-		return nil, nil
-	}
-	file, err := nodefile.Load(path)
+// inputTables reads the [[inputs.*]] tables of the files; none if none is named.
+func inputTables(from config.Sources) ([]*nodefile.Section, error) {
+	files, err := nodefile.LoadAll(from.Paths()...)
 	if err != nil {
 		return nil, err
 	}
-	return file.Plugins("inputs")
+	return files.Plugins("inputs")
 }
 
 // report prints results as they come, or keeps them to print as JSON.

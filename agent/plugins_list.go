@@ -57,8 +57,8 @@ type listedInput struct {
 func listPlugins(ctx context.Context, f *flags, stdout, _ io.Writer) error {
 	var running status
 	asked := control.Get(ctx, "agent", "/status", &running)
-	if asked == nil && f.config == "" {
-		f.config = running.Config
+	if asked == nil && f.sources.Empty() {
+		f.sources = running.Sources
 	}
 	rules, inputs, err := listSources(f)
 	if err != nil {
@@ -83,7 +83,7 @@ func listSources(f *flags) (trust.Rules, []collect.Status, error) {
 		return trust.Rules{}, nil, err
 	}
 	var inputs []collect.Status
-	if c, _ := config.Load(config.Find(f.config), config.Options{Builtins: builtin.All(), NoOutputs: true}); c != nil {
+	if c, _ := config.Read(config.Find(f.sources), config.Options{Builtins: builtin.All(), NoOutputs: true}); c != nil {
 		for _, in := range c.Inputs {
 			inputs = append(inputs, collect.Status{ID: in.ID, Name: in.Name})
 		}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/rpicluster/vitals/agent/collect"
+	"github.com/rpicluster/vitals/agent/config"
 	"github.com/rpicluster/vitals/agent/output"
 	"github.com/rpicluster/vitals/internal/control"
 )
@@ -21,6 +22,7 @@ type status struct {
 	Version string           `json:"version"`
 	Node    string           `json:"node"`
 	Config  string           `json:"config"`
+	Sources config.Sources   `json:"sources"`
 	Started time.Time        `json:"started"`
 	Uptime  time.Duration    `json:"uptime_ns"`
 	Inputs  []collect.Status `json:"inputs"`
@@ -32,7 +34,7 @@ type status struct {
 
 func (a *agent) status() status {
 	a.mu.Lock()
-	s := status{Version: version, Node: a.config.Host, Config: a.config.Path, Started: a.started, Uptime: time.Since(a.started)}
+	s := status{Version: version, Node: a.config.Host, Config: a.config.Path, Sources: a.config.Sources, Started: a.started, Uptime: time.Since(a.started)}
 	if a.reloadErr != nil {
 		s.ReloadError = a.reloadErr.Error()
 	}

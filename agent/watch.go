@@ -11,6 +11,7 @@ import (
 
 	"github.com/fsnotify/fsnotify"
 
+	"github.com/rpicluster/vitals/agent/config"
 	"github.com/rpicluster/vitals/agent/trust"
 )
 
@@ -29,14 +30,14 @@ const (
 type watcher struct {
 	agent   *agent
 	events  *fsnotify.Watcher // nil: there are none
-	node    trust.Stamp       // of the node file, when it was last read
+	node    []file            // the node file, when it was last read
 	arrived bool              // files of drop-ins have changed
 	looks   sync.WaitGroup
 }
 
 // watch runs until ctx ends.
 func (a *agent) watch(ctx context.Context, hangups <-chan os.Signal) {
-	w := &watcher{agent: a, node: nodeStamp(a.config.Path)}
+	w := &watcher{agent: a, node: stamps(a.config.Sources)}
 	defer w.looks.Wait()
 	every := rescanTime
 	events, err := fsnotify.NewWatcher()
@@ -73,7 +74,9 @@ func (w *watcher) run(ctx context.Context, hangups <-chan os.Signal, every time.
 			if strings.HasPrefix(filepath.Base(e.Name), trust.Prefix) {
 				w.arrived = true
 			}
-			settled.Reset(settleTime)
+			if w.concerns(e.Name) {
+				settled.Reset(settleTime)
+			}
 		case <-settled.C:
 			w.look(ctx)
 		case <-rescan.C:
@@ -87,16 +90,9 @@ func (w *watcher) listen() {
 	if w.events == nil {
 		return
 	}
-	a := w.agent
-	a.mu.Lock()
-	rules := a.config.Agent.Trust
-	a.mu.Unlock()
-	directories := slices.Clone(rules.Directories)
-	if rules.Pinned {
-		directories = append(directories, filepath.Dir(rules.LockFile))
-	}
-	if a.flags.watchConfig != "" {
-		directories = append(directories, filepath.Dir(a.config.Path))
+	directories, sources := w.places()
+	if w.agent.flags.watchConfig != "" {
+		directories = append(directories, sources.Watched()...)
 	}
 	known := w.events.WatchList()
 	for _, dir := range directories {
@@ -106,16 +102,44 @@ func (w *watcher) listen() {
 	}
 }
 
+// places are where drop-ins, with what decides on them, and the node file are, at
+// this moment.
+func (w *watcher) places() (plugins []string, node config.Sources) {
+	w.agent.mu.Lock()
+	defer w.agent.mu.Unlock()
+	rules := w.agent.config.Agent.Trust
+	plugins = slices.Clone(rules.Directories)
+	if rules.Pinned {
+		plugins = append(plugins, filepath.Dir(rules.LockFile))
+	}
+	return plugins, w.agent.config.Sources
+}
+
+// concerns reports whether a file matters that has changed. Beside a node file
+// there may be others, such as the log, which are never left alone for long.
+func (w *watcher) concerns(path string) bool {
+	plugins, node := w.places()
+	path = filepath.Clean(path)
+	within := func(directory string) bool {
+		rel, err := filepath.Rel(directory, path)
+		return err == nil && filepath.IsLocal(rel)
+	}
+	return slices.ContainsFunc(append(plugins, node.Directories...), within) ||
+		slices.ContainsFunc(node.Files, func(file string) bool { return filepath.Clean(file) == path }) ||
+		strings.HasPrefix(filepath.Base(path), "..") // where Kubernetes swaps what a file links to
+}
+
 // look puts into effect what is different on disk. A node file that was
 // refused is tried again when collectors' files have come: one may have been
 // missing.
 func (w *watcher) look(ctx context.Context) {
 	a := w.agent
+	_, sources := w.places()
 	a.mu.Lock()
 	refused := a.reloadErr != nil
 	a.mu.Unlock()
 	switch {
-	case a.flags.watchConfig != "" && nodeStamp(a.config.Path) != w.node:
+	case a.flags.watchConfig != "" && !slices.Equal(stamps(sources), w.node):
 		w.reload(ctx, "it has changed")
 	case refused && w.arrived:
 		w.reload(ctx, "a collector's file has changed")
@@ -125,15 +149,29 @@ func (w *watcher) look(ctx context.Context) {
 }
 
 func (w *watcher) reload(ctx context.Context, why string) {
-	w.node = nodeStamp(w.agent.config.Path)
+	_, sources := w.places()
+	w.node = stamps(sources)
 	w.agent.tryReload(ctx, why)
 }
 
-// nodeStamp is the state of the node file, or of the one that it links to.
-func nodeStamp(path string) trust.Stamp {
-	if real, err := filepath.EvalSymlinks(path); err == nil {
-		path = real
+// file is one that belongs to the configuration, and the state of it or of that
+// which it links to.
+type file struct {
+	path  string
+	stamp trust.Stamp
+}
+
+// stamps are the states of all files of the sources: one that is changed, added
+// or gone makes them differ.
+func stamps(sources config.Sources) []file {
+	var all []file
+	for _, path := range sources.Paths() {
+		one := file{path: path}
+		if real, err := filepath.EvalSymlinks(path); err == nil {
+			path = real
+		}
+		one.stamp, _ = trust.StampOf(path) // one that is gone differs, too
+		all = append(all, one)
 	}
-	s, _ := trust.StampOf(path) // one that is gone differs, too
-	return s
+	return all
 }

@@ -98,7 +98,7 @@ func TestCollectorOfTheAuthorsGuide(t *testing.T) {
 		t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
 	}
 	_, stderr, code = run(t, m.command("vitals-agent", "--config", m.file("bad.toml", config+"  pth = \"x\"\n"), "--test"))
-	if code != 1 || !strings.Contains(stderr, "bad.toml:6: inputs.load.pth") || !strings.Contains(stderr, `"path"`) {
+	if code != 1 || !strings.Contains(stderr, "bad.toml:6:1: inputs.load.pth") || !strings.Contains(stderr, `"path"`) {
 		t.Errorf("a misspelt option of a drop-in: exit code %d\n%s", code, stderr)
 	}
 }

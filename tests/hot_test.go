@@ -301,7 +301,7 @@ func TestTheNodeFileIsReloaded(t *testing.T) {
 	// A mistake changes nothing and is told of.
 	b.edit("percpu = false", "percpuu = false")
 	_, stderr, code := run(t, b.command("vitals-agent", "reload"))
-	if code != 1 || !strings.Contains(stderr, `node.toml:9: inputs.cpu.percpuu`) || !strings.Contains(stderr, "goes on as it was") {
+	if code != 1 || !strings.Contains(stderr, `node.toml:9:3: inputs.cpu.percpuu`) || !strings.Contains(stderr, "goes on as it was") {
 		t.Errorf("exit code %d: %s", code, stderr)
 	}
 	b.edit("percpuu = false", "percpu = false")

@@ -7,7 +7,6 @@
 package config
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -22,7 +21,8 @@ import (
 
 // Config is a checked configuration.
 type Config struct {
-	Path     string // of the node file
+	Path     string // of the node file; of several, all with a comma between
+	Sources  Sources
 	Agent    Agent
 	Host     string // value of the host tag; empty if it is omitted
 	Tags     map[string]string
@@ -75,33 +75,32 @@ type Options struct {
 	NoOutputs bool
 }
 
-// Load reads the node file at path. The error holds every mistake found, in
-// the order of their lines.
-func Load(path string, o Options) (*Config, error) {
-	f, err := nodefile.Load(path)
-	if f == nil {
+// Load reads the node file at path.
+func Load(path string, o Options) (*Config, error) { return Read(Sources{Files: []string{path}}, o) }
+
+// Read reads all files of the sources as one. The error holds every mistake
+// found, in the order of their places; without a configuration nothing could
+// be read at all.
+func Read(s Sources, o Options) (*Config, error) {
+	paths, warnings, err := s.list()
+	if err != nil {
 		return nil, err
 	}
-	l := &loader{file: f, Options: o}
+	files, err := nodefile.LoadAll(paths...)
+	l := &loader{file: files, Options: o}
 	l.fail(err)
+	if files == nil {
+		return nil, l.err()
+	}
+	l.warnings = append(warnings, files.Warnings...)
 	c := l.load()
-	c.Path = path
-	c.Warnings = append(f.Warnings, l.warnings...)
+	c.Path, c.Sources, c.Warnings = files.Name, s, l.warnings
 	return c, l.err()
 }
 
-// Find returns the node file to read: the path given, else $VITALS_CONFIG,
-// else the one place where it is installed.
-func Find(given string) string {
-	return cmp.Or(given, os.Getenv("VITALS_CONFIG"), DefaultPath)
-}
-
-// DefaultPath is where an installed node file lies.
-const DefaultPath = "/etc/vitals/node.toml"
-
 type loader struct {
 	Options
-	file     *nodefile.File
+	file     *nodefile.Files
 	warnings []string
 	errs     []error
 }
@@ -119,13 +118,7 @@ func (l *loader) fail(err error) {
 func (l *loader) warn(err error) { l.warnings = append(l.warnings, err.Error()) }
 
 func (l *loader) err() error {
-	line := func(err error) int {
-		if e, ok := errors.AsType[*nodefile.Error](err); ok {
-			return e.Line
-		}
-		return 0
-	}
-	slices.SortStableFunc(l.errs, func(a, b error) int { return cmp.Compare(line(a), line(b)) })
+	slices.SortStableFunc(l.errs, nodefile.ByPlace)
 	return errors.Join(l.errs...)
 }
 

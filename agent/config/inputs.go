@@ -91,7 +91,7 @@ func (l *loader) warnOfTwin(all []Input, in *Input) {
 	}
 	for i := range all {
 		if of(&all[i]) == of(in) {
-			l.warn(in.section.Errorf("", "collects the same as the table of line %d, and their lines overwrite each other; tags, name_override, name_prefix or name_suffix would tell them apart", all[i].section.Line))
+			l.warn(in.section.Errorf("", "collects the same as the table %s, and their lines overwrite each other; tags, name_override, name_prefix or name_suffix would tell them apart", all[i].section.Beside(in.section)))
 			return
 		}
 	}

@@ -2,16 +2,13 @@ package nodefile
 
 import (
 	"fmt"
+	"math"
 	"os"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 )
-
-// variable matches $$, $NAME, ${NAME}, ${NAME:-default}, ${NAME-default},
-// ${NAME:?message} and ${NAME?message}.
-var variable = regexp.MustCompile(`\$(?:\$|([A-Za-z_][A-Za-z0-9_]*)|\{([A-Za-z_][A-Za-z0-9_]*)(?:(:?[-?])([^}]*))?\})`)
 
 // expandTable replaces variables in the string values below a table, in place.
 // Values are parsed before they are expanded: what a variable holds can never
@@ -35,7 +32,7 @@ func (f *File) expandValue(path []string, v any) any {
 		}
 	case []any:
 		for i := range v {
-			v[i] = f.expandValue(path, v[i])
+			v[i] = f.expandValue(append(slices.Clone(path), strconv.Itoa(i)), v[i])
 		}
 	}
 	return v
@@ -48,31 +45,121 @@ func isIndex(part string) bool {
 	return err == nil
 }
 
+// variable matches the beginning of $NAME, ${NAME}, ${NAME:-default},
+// ${NAME-default}, ${NAME:?message} and ${NAME?message}.
+var variable = regexp.MustCompile(`^\$(?:([A-Za-z_][A-Za-z0-9_]*)|\{([A-Za-z_][A-Za-z0-9_]*)(\}|:?[-?]))`)
+
+// expandString replaces the variables in s. $$ is a dollar sign; one that
+// begins no variable, as in a regular expression, stays.
 func (f *File) expandString(path []string, s string) string {
-	if !strings.Contains(s, "$") {
-		return s
+	var b strings.Builder
+	for {
+		plain, rest, found := strings.Cut(s, "$")
+		b.WriteString(plain)
+		if !found {
+			return b.String()
+		}
+		if s = "$" + rest; strings.HasPrefix(rest, "$") {
+			b.WriteByte('$')
+			s = rest[1:]
+			continue
+		}
+		value, n := f.expandVariable(path, s)
+		b.WriteString(value)
+		s = s[n:]
 	}
-	return variable.ReplaceAllStringFunc(s, func(match string) string {
-		if match == "$$" {
-			return "$"
+}
+
+// expandVariable returns what the dollar sign that s begins with stands for,
+// and how much of s it takes.
+func (f *File) expandVariable(path []string, s string) (value string, n int) {
+	m := variable.FindStringSubmatch(s)
+	if m == nil {
+		return "$", 1
+	}
+	name, rule, word, n := m[1]+m[2], strings.Trim(m[3], "}"), "", len(m[0])
+	if rule != "" {
+		end := closing(s[n:])
+		if end < 0 {
+			return "$", 1
 		}
-		m := variable.FindStringSubmatch(match)
-		name, rule, word := m[1]+m[2], m[3], m[4]
-		value, set := os.LookupEnv(name)
-		if set && (value != "" || !strings.HasPrefix(rule, ":")) {
-			f.substituted[joinPath(path)] = true
-			return value
+		word, n = s[n:n+end], n+end+1
+	}
+	value, set := os.LookupEnv(name)
+	switch usable := set && (value != "" || !strings.HasPrefix(rule, ":")); {
+	case usable:
+	case strings.HasSuffix(rule, "-"):
+		value = f.expandString(path, word)
+	case strings.HasSuffix(rule, "?"):
+		f.errs = append(f.errs, f.unset(path, name, ": "+or(word, "the file cannot do without it")))
+		return s[:n], n
+	default:
+		f.Warnings = append(f.Warnings, f.unset(path, name, fmt.Sprintf(" and is left as written; give a default with ${%s:-…}", name)).Error())
+		return s[:n], n
+	}
+	f.substituted[joinPath(path)] = true
+	return value, n
+}
+
+// unset is said of a variable that has no value.
+func (f *File) unset(path []string, name, text string) error {
+	key := strings.Join(slices.DeleteFunc(slices.Clone(path), isIndex), ".")
+	return f.errorAt(f.where.near(path), key, fmt.Sprintf("the environment variable %s is not set%s", name, text))
+}
+
+// closing is where the brace stands that closes the one before s.
+func closing(s string) int {
+	depth := 0
+	for i := range len(s) {
+		switch {
+		case strings.HasPrefix(s[i:], "${"):
+			depth++
+		case s[i] == '}' && depth == 0:
+			return i
+		case s[i] == '}':
+			depth--
 		}
-		if strings.HasSuffix(rule, "-") {
-			f.substituted[joinPath(path)] = true
-			return word
+	}
+	return -1
+}
+
+func or(a, b string) string {
+	if a == "" {
+		return b
+	}
+	return a
+}
+
+// coerce reads a string that came from an environment variable as the boolean
+// or number that it spells, and those of a list.
+func (f *File) coerce(at []string, v any) (any, bool) {
+	switch v := v.(type) {
+	case string:
+		if f.substituted[joinPath(at)] {
+			return scalar(strings.TrimSpace(v))
 		}
-		warning := fmt.Sprintf("the environment variable %s is not set and is left as written; give a default with ${%s:-…}", name, name)
-		if word != "" {
-			warning = fmt.Sprintf("the environment variable %s is not set: %s", name, word)
+	case []any:
+		all, changed := slices.Clone(v), false
+		for i := range all {
+			if one, ok := f.coerce(append(slices.Clone(at), strconv.Itoa(i)), all[i]); ok {
+				all[i], changed = one, true
+			}
 		}
-		e := &Error{f.Name, f.where.line(path...), strings.Join(slices.DeleteFunc(slices.Clone(path), isIndex), "."), warning}
-		f.Warnings = append(f.Warnings, e.Error())
-		return match
-	})
+		return all, changed
+	}
+	return v, false
+}
+
+func scalar(text string) (any, bool) {
+	switch strings.ToLower(text) {
+	case "true":
+		return true, true
+	case "false":
+		return false, true
+	}
+	if n, err := strconv.ParseInt(text, 10, 64); err == nil {
+		return n, true
+	}
+	n, err := strconv.ParseFloat(text, 64)
+	return n, err == nil && !math.IsNaN(n) && !math.IsInf(n, 0)
 }

@@ -21,7 +21,7 @@ import (
 // tables are the top-level names of a node file: the agent's, which are
 // Telegraf's, and the relay's.
 var tables = []string{
-	"agent", "aggregators", "global_tags", "inputs", "outputs", "processors", "relay", "secretstores", "tags",
+	"agent", "aggregators", "global_tags", "inputs", "outputs", "plugins", "processors", "relay", "secretstores", "tags",
 }
 
 // File is a parsed node file.
@@ -37,14 +37,18 @@ type File struct {
 	// substituted holds the paths of strings that contained a variable: they
 	// may be read as another type.
 	substituted map[string]bool
+	errs        []error
+	order       int // among the files that are read together
 }
 
 // Error is a mistake in a node file, at a line where one is known.
 type Error struct {
-	File string
-	Line int    // 0 if unknown
-	Key  string // dotted: "inputs.cpu.percpu"; may be empty
-	Text string
+	File         string
+	Line, Column int    // 0 if unknown
+	Key          string // dotted: "inputs.cpu.percpu"; may be empty
+	Text         string
+
+	order int // of the file
 }
 
 func (e *Error) Error() string {
@@ -52,6 +56,9 @@ func (e *Error) Error() string {
 	b.WriteString(e.File)
 	if e.Line > 0 {
 		fmt.Fprintf(&b, ":%d", e.Line)
+	}
+	if e.Column > 0 {
+		fmt.Fprintf(&b, ":%d", e.Column)
 	}
 	if e.Key != "" {
 		b.WriteString(": " + e.Key)
@@ -61,23 +68,30 @@ func (e *Error) Error() string {
 
 // Load reads and parses the file at path.
 func Load(path string) (*File, error) {
+	return load(path, 0)
+}
+
+func load(path string, order int) (*File, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("read node file: %w", err)
 	}
-	return Parse(path, data)
+	return parseAt(path, data, order)
 }
 
 // Parse parses data and refuses top-level tables that belong to neither
 // program. All mistakes found are returned together (errors.Join).
-func Parse(name string, data []byte) (*File, error) {
+func Parse(name string, data []byte) (*File, error) { return parseAt(name, data, 0) }
+
+func parseAt(name string, data []byte, order int) (*File, error) {
 	data = bytes.TrimPrefix(data, []byte("\ufeff"))
-	f := &File{Name: name, where: locate(string(data)), substituted: map[string]bool{}}
+	f := &File{Name: name, where: locate(string(data)), substituted: map[string]bool{}, order: order}
 	if _, err := toml.Decode(string(data), &f.values); err != nil {
 		return nil, f.syntaxError(err)
 	}
 	f.values = f.expandTable(nil, f.values)
-	return f, f.checkTopLevel()
+	f.checkTopLevel()
+	return f, joinByPlace(f.errs)
 }
 
 func (f *File) syntaxError(err error) error {
@@ -90,35 +104,47 @@ func (f *File) syntaxError(err error) error {
 		first, _, _ := strings.Cut(strings.TrimSpace(p.Usage), "\n")
 		text += " (" + strings.TrimSpace(first) + ")"
 	}
-	return &Error{File: f.Name, Line: p.Position.Line, Text: text}
+	return f.errorAt(place{p.Position.Line, p.Position.Col}, "", text)
 }
 
-func (f *File) checkTopLevel() error {
-	var errs []error
-	for key := range f.values {
+func (f *File) checkTopLevel() {
+	for key, v := range f.values {
 		if slices.Contains(tables, key) {
 			continue
 		}
 		text := "neither vitals-agent nor vitals-relay has a table of this name"
+		_, isTable := v.(map[string]any)
+		_, isArray := v.([]map[string]any)
 		if near := Nearest(key, tables); near != "" {
 			text += fmt.Sprintf("; did you mean %q?", near)
-		} else if _, isTable := f.values[key].(map[string]any); isTable {
+		} else if isTable || isArray {
 			text += fmt.Sprintf("; a collector is configured as [[inputs.%s]]", key)
 		}
-		errs = append(errs, &Error{File: f.Name, Line: f.where.line(key), Key: key, Text: text})
+		f.errs = append(f.errs, f.errorAt(f.where.of(key), key, text))
 	}
-	return joinByLine(errs)
 }
 
-// joinByLine joins errors in the order of their lines.
-func joinByLine(errs []error) error {
-	line := func(err error) int {
-		if e, ok := err.(*Error); ok {
-			return e.Line
+func (f *File) errorAt(at place, key, text string) *Error {
+	return &Error{File: f.Name, Line: at.line, Column: at.column, Key: key, Text: text, order: f.order}
+}
+
+// ByPlace compares errors by where in the files they are; those without a place
+// come first.
+func ByPlace(a, b error) int {
+	at := func(err error) (int, int, int) {
+		if e, ok := errors.AsType[*Error](err); ok {
+			return e.order, e.Line, e.Column
 		}
-		return 0
+		return 0, 0, 0
 	}
-	slices.SortStableFunc(errs, func(a, b error) int { return cmp.Compare(line(a), line(b)) })
+	aFile, aLine, aColumn := at(a)
+	bFile, bLine, bColumn := at(b)
+	return cmp.Or(cmp.Compare(aFile, bFile), cmp.Compare(aLine, bLine), cmp.Compare(aColumn, bColumn))
+}
+
+// joinByPlace joins errors in the order of their places.
+func joinByPlace(errs []error) error {
+	slices.SortStableFunc(errs, ByPlace)
 	return errors.Join(errs...)
 }
 
@@ -130,11 +156,22 @@ func (f *File) Table(name string) (s *Section, ok bool) {
 }
 
 // Plugins returns the tables of one kind ("inputs", "outputs", …) in the order
-// of the file, whether written [[inputs.cpu]] or [inputs.cpu].
+// of the file, whether written [[inputs.cpu]] or [inputs.cpu]. [[plugins.cpu]]
+// is an older name of the former.
 func (f *File) Plugins(kind string) ([]*Section, error) {
+	all, err := f.plugins(kind)
+	if kind == "inputs" {
+		older, olderErr := f.plugins("plugins")
+		all, err = append(all, older...), errors.Join(err, olderErr)
+	}
+	slices.SortStableFunc(all, func(a, b *Section) int { return cmp.Compare(a.Line, b.Line) })
+	return all, err
+}
+
+func (f *File) plugins(kind string) ([]*Section, error) {
 	byName, ok := f.values[kind].(map[string]any)
 	if !ok && f.values[kind] != nil {
-		return nil, &Error{f.Name, f.where.line(kind), kind, fmt.Sprintf("must be tables, written [[%s.NAME]]", kind)}
+		return nil, f.errorAt(f.where.of(kind), kind, fmt.Sprintf("must be tables, written [[%s.NAME]]", kind))
 	}
 	var all []*Section
 	var errs []error
@@ -145,8 +182,7 @@ func (f *File) Plugins(kind string) ([]*Section, error) {
 		}
 		all = append(all, s...)
 	}
-	slices.SortStableFunc(all, func(a, b *Section) int { return cmp.Compare(a.Line, b.Line) })
-	return all, joinByLine(errs)
+	return all, joinByPlace(errs)
 }
 
 func (f *File) section(path, at []string, values map[string]any) *Section {
@@ -154,7 +190,7 @@ func (f *File) section(path, at []string, values map[string]any) *Section {
 		values = map[string]any{}
 	}
 	return &Section{
-		Name: path[len(path)-1], Values: values, Line: f.where.line(at...),
+		Name: path[len(path)-1], Values: values, Line: f.where.of(at...).line,
 		file: f, path: path, at: at,
 	}
 }

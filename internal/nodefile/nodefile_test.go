@@ -33,16 +33,16 @@ func parse(t *testing.T, text string) *File {
 
 func TestMistakesNameFileLineAndKey(t *testing.T) {
 	tests := []struct{ name, text, want string }{
-		{"misspelt key", "[agent]\n\n# note\nintervall = '1s'", `node.toml:4: agent.intervall: unknown option; did you mean "interval"?`},
-		{"far from any key", "[agent]\nzzzzzz = 1", `node.toml:2: agent.zzzzzz: unknown option`},
-		{"string for integer", "[agent]\nmetric_batch_size = 'many'", `node.toml:2: agent.metric_batch_size: must be an integer, not a string`},
-		{"integer for bool", "[agent]\ndebug = 1", `node.toml:2: agent.debug: must be a boolean, not an integer`},
-		{"string for array", "[agent]\nnames = 'a'", `node.toml:2: agent.names: must be an array, not a string`},
-		{"bad duration", "[agent]\ninterval = '10 parsecs'", `node.toml:2: agent.interval: "10 parsecs" is not a duration; write it as "10s", "1h30m" or "7d"`},
-		{"bad size", "[agent]\nlimit = '8 buckets'", `node.toml:2: agent.limit: "8 buckets" has no known unit; the units are B, KB, MB, GB, TB, KiB, MiB, GiB and TiB`},
-		{"nested key", "[agent]\n[agent.inner]\ndepht = 1", `node.toml:3: agent.inner.depht: unknown option; did you mean "depth"?`},
-		{"after a multi-line string", "[agent]\nnames = ['''\n[x]\ny = 1\n''', \"a\"]\nbatch = 1", `node.toml:6: agent.batch: unknown option`},
-		{"quoted key", "[agent]\n\"de bug\" = true", `node.toml:2: agent.de bug: unknown option; did you mean "debug"?`},
+		{"misspelt key", "[agent]\n\n# note\nintervall = '1s'", `node.toml:4:1: agent.intervall: unknown option; did you mean "interval"?`},
+		{"far from any key", "[agent]\nzzzzzz = 1", `node.toml:2:1: agent.zzzzzz: unknown option`},
+		{"string for integer", "[agent]\nmetric_batch_size = 'many'", `node.toml:2:1: agent.metric_batch_size: must be an integer, not a string`},
+		{"integer for bool", "[agent]\ndebug = 1", `node.toml:2:1: agent.debug: must be a boolean, not an integer`},
+		{"string for array", "[agent]\nnames = 'a'", `node.toml:2:1: agent.names: must be an array, not a string`},
+		{"bad duration", "[agent]\ninterval = '10 parsecs'", `node.toml:2:1: agent.interval: "10 parsecs" is not a duration; write it as "10s", "1h30m" or "7d"`},
+		{"bad size", "[agent]\nlimit = '8 buckets'", `node.toml:2:1: agent.limit: "8 buckets" has no known unit; the units are B, KB, MB, GB, TB, KiB, MiB, GiB and TiB`},
+		{"nested key", "[agent]\n[agent.inner]\ndepht = 1", `node.toml:3:1: agent.inner.depht: unknown option; did you mean "depth"?`},
+		{"after a multi-line string", "[agent]\nnames = ['''\n[x]\ny = 1\n''', \"a\"]\nbatch = 1", `node.toml:6:1: agent.batch: unknown option`},
+		{"quoted key", "[agent]\n\"de bug\" = true", `node.toml:2:1: agent.de bug: unknown option; did you mean "debug"?`},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -55,12 +55,20 @@ func TestMistakesNameFileLineAndKey(t *testing.T) {
 	}
 }
 
+func TestColumnsCountCharacters(t *testing.T) {
+	s, _ := parse(t, "[agent]\n\t  colour = 1\nnames = ['''\nö''']\n [agent.inner]\n  [agent.inner.'ä']\n").Table("agent")
+	want := "node.toml:2:4: agent.colour: unknown option\nnode.toml:6:3: agent.inner.ä: unknown option"
+	if err := s.Decode(&options{}); err == nil || err.Error() != want {
+		t.Errorf("got  %v\nwant %v", err, want)
+	}
+}
+
 func TestAllMistakesAreReportedTogether(t *testing.T) {
 	s, _ := parse(t, "[agent]\ndebug = 'x'\nmetric_batch_size = true\nlimt = 3").Table("agent")
 	err := s.Decode(&options{})
-	want := "node.toml:2: agent.debug: must be a boolean, not a string\n" +
-		"node.toml:3: agent.metric_batch_size: must be an integer, not a boolean\n" +
-		`node.toml:4: agent.limt: unknown option; did you mean "limit"?`
+	want := "node.toml:2:1: agent.debug: must be a boolean, not a string\n" +
+		"node.toml:3:1: agent.metric_batch_size: must be an integer, not a boolean\n" +
+		`node.toml:4:1: agent.limt: unknown option; did you mean "limit"?`
 	if err == nil || err.Error() != want {
 		t.Errorf("got:\n%v\nwant:\n%v", err, want)
 	}
@@ -68,11 +76,11 @@ func TestAllMistakesAreReportedTogether(t *testing.T) {
 
 func TestTopLevelTables(t *testing.T) {
 	tests := []struct{ name, text, want string }{
-		{"misspelt", "[agent]\n[relays]\n", `node.toml:2: relays: neither vitals-agent nor vitals-relay has a table of this name; did you mean "relay"?`},
-		{"a collector", "\n[cpu]\n", `node.toml:2: cpu: neither vitals-agent nor vitals-relay has a table of this name; a collector is configured as [[inputs.cpu]]`},
-		{"a stray key", "interval = '1s'", `node.toml:1: interval: neither vitals-agent nor vitals-relay has a table of this name`},
-		{"syntax", "[agent]\ninterval = 10s\n", `node.toml:2: `},
-		{"defined twice", "[agent]\ndebug = true\ndebug = false\n", `node.toml:3: `},
+		{"misspelt", "[agent]\n[relays]\n", `node.toml:2:1: relays: neither vitals-agent nor vitals-relay has a table of this name; did you mean "relay"?`},
+		{"a collector", "\n[cpu]\n", `node.toml:2:1: cpu: neither vitals-agent nor vitals-relay has a table of this name; a collector is configured as [[inputs.cpu]]`},
+		{"a stray key", "interval = '1s'", `node.toml:1:1: interval: neither vitals-agent nor vitals-relay has a table of this name`},
+		{"syntax", "[agent]\ninterval = 10s\n", `node.toml:2:14: `},
+		{"defined twice", "[agent]\ndebug = true\ndebug = false\n", `node.toml:3:14: `},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -115,7 +123,7 @@ func TestPluginsKeepTheOrderOfTheFile(t *testing.T) {
 	if err != nil || len(tags) != 1 || tags[0].Line != 7 {
 		t.Errorf("tags of the second cpu: %+v, %v", tags, err)
 	}
-	if got := sections[3].Errorf("tags.rack", "no").Error(); got != "node.toml:8: inputs.cpu.tags.rack: no" {
+	if got := sections[3].Errorf("tags.rack", "no").Error(); got != "node.toml:8:5: inputs.cpu.tags.rack: no" {
 		t.Errorf("Errorf: %s", got)
 	}
 }
@@ -130,36 +138,6 @@ func TestTakePartsOptions(t *testing.T) {
 	js, err := host.JSON()
 	if err != nil || string(js) != `{"interval":"5s"}` {
 		t.Errorf("what was taken: %s, %v", js, err)
-	}
-}
-
-func TestEnvironment(t *testing.T) {
-	t.Setenv("V_BOOL", "true")
-	t.Setenv("V_NUMBER", "250")
-	t.Setenv("V_TEXT", `a"b = 1`)
-	t.Setenv("V_EMPTY", "")
-	f := parse(t, `
-[agent]
-debug = "${V_BOOL}"
-metric_batch_size = "$V_NUMBER"
-interval = "${V_UNSET:-7s}"
-names = ["${V_TEXT}", "$$V_TEXT", "${V_UNSET}", "${V_EMPTY:-x}", "${V_EMPTY-x}", "${1}"]
-`)
-	s, _ := f.Table("agent")
-	var got options
-	if err := s.Decode(&got); err != nil {
-		t.Fatal(err)
-	}
-	want := options{
-		Debug: true, Batch: 250, Interval: Duration(7 * time.Second),
-		Names: []string{`a"b = 1`, "$V_TEXT", "${V_UNSET}", "x", "", "${1}"},
-	}
-	if d := cmp.Diff(want, got); d != "" {
-		t.Error(d)
-	}
-	wantWarning := "node.toml:6: agent.names: the environment variable V_UNSET is not set and is left as written; give a default with ${V_UNSET:-…}"
-	if d := cmp.Diff([]string{wantWarning}, f.Warnings); d != "" {
-		t.Error(d)
 	}
 }
 

@@ -3,31 +3,46 @@ package nodefile
 import (
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
-// positions maps the path of a key or table to its line, counted from 1. The
+// place is where something is written, counted from 1.
+type place struct{ line, column int }
+
+// positions maps the path of a key or table to its place. The
 // elements of an array of tables carry their index: inputs cpu 0 percpu.
 //
 // The TOML library tells where a syntax error is but not where a key is, so
 // this reads the text again, and only as much of it as that needs: headers,
 // keys, and where values end. Text that the library has accepted is assumed.
-type positions map[string]int
+type positions map[string]place
 
 func joinPath(path []string) string { return strings.Join(path, "\x00") }
 
-func (p positions) line(path ...string) int { return p[joinPath(path)] }
+func (p positions) of(path ...string) place { return p[joinPath(path)] }
 
-// note records the first line at which path, or something in it, is written.
-func (p positions) note(path []string, line int) {
+// near is the place of path, or of what it is in if that alone is known.
+func (p positions) near(path []string) place {
+	for ; len(path) > 0; path = path[:len(path)-1] {
+		if at := p.of(path...); at.line > 0 {
+			return at
+		}
+	}
+	return place{}
+}
+
+// note records the first place at which path, or something in it, is written.
+func (p positions) note(path []string, at place) {
 	for n := 1; n <= len(path); n++ {
-		if key := joinPath(path[:n]); p[key] == 0 {
-			p[key] = line
+		if key := joinPath(path[:n]); p[key] == (place{}) {
+			p[key] = at
 		}
 	}
 }
 
 type locator struct {
-	rest   string
+	text   string
+	rest   string // of text, not read yet
 	line   int
 	found  positions
 	counts map[string]int // elements so far of each array of tables
@@ -35,7 +50,7 @@ type locator struct {
 }
 
 func locate(text string) positions {
-	l := &locator{rest: text, line: 1, found: positions{}, counts: map[string]int{}}
+	l := &locator{text: text, rest: text, line: 1, found: positions{}, counts: map[string]int{}}
 	for l.rest != "" {
 		l.skip(" \t\r\n")
 		switch {
@@ -46,12 +61,19 @@ func locate(text string) positions {
 			l.header()
 			l.skipLine()
 		default:
+			at := l.here()
 			key := l.key("=")
-			l.found.note(append(l.table[:len(l.table):len(l.table)], key...), l.line)
+			l.found.note(append(l.table[:len(l.table):len(l.table)], key...), at)
 			l.value()
 		}
 	}
 	return l.found
+}
+
+// here is the place of what comes next.
+func (l *locator) here() place {
+	read := l.text[:len(l.text)-len(l.rest)]
+	return place{l.line, utf8.RuneCountInString(read[strings.LastIndexByte(read, '\n')+1:]) + 1}
 }
 
 // advance moves past n bytes, counting lines.
@@ -75,7 +97,7 @@ func (l *locator) skipLine() {
 
 // header reads [a.b] or [[a.b]] and makes it the current table.
 func (l *locator) header() {
-	line := l.line
+	at := l.here()
 	array := strings.HasPrefix(l.rest, "[[")
 	l.advance(1)
 	if array {
@@ -90,11 +112,11 @@ func (l *locator) header() {
 			l.counts[id]++
 		}
 		if n := l.counts[id]; n > 0 {
-			l.found.note(l.table, line)
+			l.found.note(l.table, at)
 			l.table = append(l.table, strconv.Itoa(n-1))
 		}
 	}
-	l.found.note(l.table, line)
+	l.found.note(l.table, at)
 }
 
 // key reads a dotted key up to and including the byte end.

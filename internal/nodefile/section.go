@@ -24,10 +24,29 @@ type Section struct {
 	file *File
 	path []string // for people: inputs cpu
 	at   []string // for positions: inputs cpu 0
+	// from are the sections that the keys of a joined one come from.
+	from map[string]*Section
+}
+
+// home is the section in which key is written.
+func (s *Section) home(key string) *Section {
+	first, _, _ := strings.Cut(key, ".")
+	if from := s.from[first]; from != nil {
+		return from
+	}
+	return s
 }
 
 // Path is the section's dotted name as people write it: "inputs.cpu".
 func (s *Section) Path() string { return strings.Join(s.path, ".") }
+
+// Beside is where s is, as it is told in a message about other.
+func (s *Section) Beside(other *Section) string {
+	if s.file == other.file {
+		return fmt.Sprintf("of line %d", s.Line)
+	}
+	return fmt.Sprintf("at %s:%d", s.file.Name, s.Line)
+}
 
 // Has reports whether the section sets key.
 func (s *Section) Has(key string) bool {
@@ -56,16 +75,17 @@ func (s *Section) Take(keys ...string) *Section {
 // the order of the file. None is not an error.
 func (s *Section) Sub(key string) ([]*Section, error) {
 	path := append(slices.Clone(s.path), key)
-	at := append(slices.Clone(s.at), key)
+	home := s.home(key)
+	at := append(slices.Clone(home.at), key)
 	switch v := s.Values[key].(type) {
 	case nil:
 		return nil, nil
 	case map[string]any:
-		return []*Section{s.file.section(path, at, v)}, nil
+		return []*Section{home.file.section(path, at, v)}, nil
 	case []map[string]any:
 		subs := make([]*Section, len(v))
 		for i := range v {
-			subs[i] = s.file.section(path, append(slices.Clone(at), strconv.Itoa(i)), v[i])
+			subs[i] = home.file.section(path, append(slices.Clone(at), strconv.Itoa(i)), v[i])
 		}
 		return subs, nil
 	default:
@@ -76,13 +96,14 @@ func (s *Section) Sub(key string) ([]*Section, error) {
 // Errorf makes an *Error located at key, or at the section if key is empty or
 // not in it.
 func (s *Section) Errorf(key, format string, args ...any) error {
-	e := &Error{File: s.file.Name, Line: s.Line, Key: s.Path(), Text: fmt.Sprintf(format, args...)}
+	home := s.home(key)
+	e := home.file.errorAt(home.file.where.of(home.at...), s.Path(), fmt.Sprintf(format, args...))
 	if key != "" {
 		e.Key += "." + key
-		at := append(slices.Clone(s.at), strings.Split(key, ".")...)
-		for ; len(at) > len(s.at); at = at[:len(at)-1] {
-			if line := s.file.where.line(at...); line > 0 {
-				e.Line = line
+		at := append(slices.Clone(home.at), strings.Split(key, ".")...)
+		for ; len(at) > len(home.at); at = at[:len(at)-1] {
+			if found := home.file.where.of(at...); found.line > 0 {
+				e.Line, e.Column = found.line, found.column
 				break
 			}
 		}
@@ -104,40 +125,48 @@ func (s *Section) Decode(v any) error {
 		md, err := toml.Decode(string(doc), v)
 		if err == nil {
 			errs = append(errs, s.unknownKeys(md.Undecoded(), v)...)
-			return joinByLine(errs)
+			return joinByPlace(errs)
 		}
 		path, text := mistake(err)
 		if path == "" {
-			return joinByLine(append(errs, s.Errorf("", "%s", text)))
+			return joinByPlace(append(errs, s.Errorf("", "%s", text)))
 		}
 		key, _, _ := strings.Cut(path, ".")
-		if s.reinterpret(values, key) {
+		if s.coerce(values, strings.Split(path, ".")) {
 			continue
 		}
 		errs = append(errs, s.Errorf(path, "%s", text))
 		if _, ok := values[key]; !ok {
-			return joinByLine(errs)
+			return joinByPlace(errs)
 		}
 		delete(values, key) // and look for further mistakes
 	}
 }
 
-// reinterpret reads a string that came from an environment variable as the
-// TOML value that it spells: debug = "${DEBUG}" with DEBUG=true is a boolean.
-func (s *Section) reinterpret(values map[string]any, key string) bool {
-	text, isString := values[key].(string)
-	if !isString || !s.file.substituted[joinPath(append(slices.Clone(s.at), key))] {
-		return false
+// Coerce reads the strings of option that came from environment variables as
+// the booleans or numbers that they spell: debug = "${DEBUG}" with DEBUG=true
+// is a boolean where one is wanted. It reports whether anything has changed.
+func (s *Section) Coerce(option string) bool {
+	path := strings.Split(option, ".")
+	return s.coerce(s.Values, path)
+}
+
+func (s *Section) coerce(values map[string]any, path []string) bool {
+	home := s.home(path[0])
+	at := slices.Concat(home.at, path)
+	for len(path) > 1 {
+		inner, ok := values[path[0]].(map[string]any)
+		if !ok {
+			at = at[:len(at)-len(path)+1]
+			break
+		}
+		values, path = inner, path[1:]
 	}
-	var parsed struct{ V any }
-	if _, err := toml.Decode("V = "+text, &parsed); err != nil {
-		return false
+	v, changed := home.file.coerce(at, values[path[0]])
+	if changed {
+		values[path[0]] = v
 	}
-	if _, still := parsed.V.(string); still {
-		return false
-	}
-	values[key] = parsed.V
-	return true
+	return changed
 }
 
 var (
