@@ -55,7 +55,7 @@ func (a *agent) watch(ctx context.Context, hangups <-chan os.Signal) {
 }
 
 func (w *watcher) run(ctx context.Context, hangups <-chan os.Signal, every time.Duration) {
-	rescan, settled := time.NewTicker(every), time.NewTimer(every)
+	rescan, settled := time.NewTicker(every), time.NewTimer(settleTime) // what came before listen
 	defer rescan.Stop()
 	defer settled.Stop()
 	var changes <-chan fsnotify.Event

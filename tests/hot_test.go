@@ -330,6 +330,38 @@ func TestTheNodeFileIsReloaded(t *testing.T) {
 	b.requireEvery("cpu", nil)
 }
 
+func TestTrustingAPluginLetsItRunAtOnce(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, strings.Replace(hotNode, "[[inputs.cpu]]", "  plugin_policy = \"pinned\"\n  plugin_lock_file = \"$DIR/etc/plugins.lock\"\n[[inputs.cpu]]", 1))
+	b.file("etc/README", "of the lock file's directory\n")
+	trust := func() {
+		t.Helper()
+		if _, stderr, code := run(t, b.command("vitals-agent", "--config", b.config, "plugins", "trust", b.path("hot"))); code != 0 {
+			t.Fatal(stderr)
+		}
+	}
+	b.put("hot", b.program("1", ""), 0o755)
+	b.agent = b.start("vitals-agent", "--config", b.config)
+	eventually(t, 20*time.Second, func() string {
+		if s := b.status(); !strings.Contains(s, "failed") || !strings.Contains(s, "vitals-agent plugins trust "+b.path("hot")) {
+			return s
+		}
+		return ""
+	})
+	if n := len(b.versions("hot")); n > 0 {
+		t.Errorf("%d lines of a program that is not pinned", n)
+	}
+	trust()
+	b.tells("hot", "1")
+	b.put("hot", b.program("2", ""), 0o755)
+	b.staysAt("1", "pinned")
+	trust()
+	b.tells("hot", "2")
+	b.agent.stop()
+	b.requireEvery("hot", nil)
+	b.requireEvery("cpu", nil)
+}
+
 // An upgrade replaces the agent's own file. Its built-in collectors and its
 // drop-ins come back from the version that runs, until that is restarted.
 func TestTheAgentIsReplacedUnderItself(t *testing.T) {
