@@ -34,6 +34,7 @@ func commands() []command {
 		{name: "plugins describe", args: "FILE", short: "what a collector says of itself, as JSON", more: describeHelp, run: describePlugin},
 		{name: "plugins trust", args: "FILE…", flags: "remove", short: "pin drop-ins as they are now", more: trustHelp, run: trustPlugins},
 		{name: "plugins retry", args: "NAME", short: "start a collector's program again that was left alone", more: retryHelp, run: askRetry},
+		{name: "plugins new", args: "NAME", flags: "dir module vitals", short: "write the source of a collector in Go", more: newHelp, run: newPlugin},
 		{name: "plugins check", args: "FILE", flags: "json", short: "whether a collector keeps the contract", more: checkHelp, run: checkPlugin},
 		{name: "status", flags: "json", short: "how the running agent is doing", more: statusHelp, run: showStatus},
 		{name: "version", short: "which version this is", run: showVersion},
@@ -92,7 +93,7 @@ func (c command) usage() string {
 
 // flagForms are how the flags are shown that belong to some commands only.
 var flagForms = map[string]string{
-	"json": "--json", "remove": "--remove",
+	"json": "--json", "remove": "--remove", "dir": "--dir D", "module": "--module M", "vitals": "--vitals PATH",
 }
 
 // check refuses arguments and flags that the command does not take.

@@ -62,7 +62,9 @@ type flags struct {
 	debug, quiet bool
 	json         bool
 	remove       bool
-	watchConfig  string // empty, "notify" or "poll"
+
+	dir, module, vitals string // of plugins new
+	watchConfig         string // empty, "notify" or "poll"
 }
 
 // parseFlags reads flags and words in any order.
@@ -82,6 +84,9 @@ func parseFlags(args []string) (*flags, error) {
 	set.BoolVar(&f.debug, "debug", false, "")
 	set.BoolVar(&f.quiet, "quiet", false, "")
 	set.BoolVar(&f.json, "json", false, "")
+	set.StringVar(&f.dir, "dir", "", "")
+	set.StringVar(&f.module, "module", "", "")
+	set.StringVar(&f.vitals, "vitals", "", "")
 	set.BoolVar(&f.remove, "remove", false, "")
 	set.BoolVar(&showVersion, "version", false, "")
 	set.BoolVar(&f.help, "help", false, "")
