@@ -61,7 +61,7 @@ func TestCheckAProgramThatIsNone(t *testing.T) {
 func TestCheckWithATableThatIsRefused(t *testing.T) {
 	path, dir := node(t, "[[inputs.dice]]\n  side = 20\n")
 	out, _, err := call(t, "plugins", "check", buildDice(t, dir), "--config", path)
-	want := "FAIL  sample                " + path + `:1: inputs.dice: refused: side: unknown option; did you mean "sides"?`
+	want := "FAIL  sample                " + path + `:1:1: inputs.dice: refused: side: unknown option; did you mean "sides"?`
 	if !errors.Is(err, errQuiet) || !strings.Contains(out, want) {
 		t.Errorf("%v\n%s", err, out)
 	}
