@@ -161,15 +161,15 @@ func (s *status) failing() bool {
 func (s *status) print(w io.Writer, now time.Time) error {
 	fmt.Fprintf(w, "vitals-agent %s on %s, up %s, %s\n\n", s.Version, or(s.Node, "(no host tag)"), span(s.Uptime), s.Config)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "INPUT\tSTATE\tEVERY\tLAST\tTOOK\tLINES\tERRORS\tSKIPPED\tBAD\tRESTARTS\tPROCESS")
+	fmt.Fprintln(t, "INPUT\tSTATE\tEVERY\tLAST\tTOOK\tLINES\tFILTERED\tERRORS\tSKIPPED\tBAD\tRESTARTS\tPROCESS")
 	for _, in := range s.Inputs {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%d\t%d\t%d\t%d\t%d\t%s\n", in.ID, in.State, span(in.Interval), ago(in.LastGather, now),
-			in.LastDuration.Round(100*time.Microsecond), in.Gathered, in.Errors, in.Skipped, in.BadLines, in.Restarts, programOf(in))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%s\n", in.ID, in.State, span(in.Interval), ago(in.LastGather, now),
+			in.LastDuration.Round(100*time.Microsecond), in.Gathered, in.Filtered, in.Errors, in.Skipped, in.BadLines, in.Restarts, programOf(in))
 	}
-	fmt.Fprintln(t, "\nOUTPUT\tSTATE\tWRITTEN\tWAITING\tOLDEST\tREJECTED\tDROPPED\tLAST WRITE\tTO")
+	fmt.Fprintln(t, "\nOUTPUT\tSTATE\tWRITTEN\tWAITING\tOLDEST\tFILTERED\tREJECTED\tDROPPED\tLAST WRITE\tTO")
 	for _, o := range s.Outputs {
-		fmt.Fprintf(t, "%s\t%s\t%d\t%s\t%s\t%d\t%d\t%s\t%s\n", o.ID, o.State, o.Written, waiting(o), ago(o.Oldest, now),
-			o.Rejected, o.Dropped, ago(o.LastSuccess, now), o.URL)
+		fmt.Fprintf(t, "%s\t%s\t%d\t%s\t%s\t%d\t%d\t%d\t%s\t%s\n", o.ID, o.State, o.Written, waiting(o), ago(o.Oldest, now),
+			o.Filtered, o.Rejected, o.Dropped, ago(o.LastSuccess, now), o.URL)
 	}
 	if err := t.Flush(); err != nil {
 		return err

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/rpicluster/vitals/agent/config"
 	"github.com/rpicluster/vitals/internal/line"
@@ -32,15 +33,21 @@ type refiner struct {
 	omit    bool // of these the host tag
 	scanner line.Scanner
 	edit    line.Edit
+	text    line.Text
 	sound   []byte
 	edited  []byte
 	bounds  *bounds
 	warned  map[string]bool // reasons that were told of
+
+	filtered atomic.Int64 // lines that the input's filters have kept back
 }
 
 func newRefiner(in config.Input, global map[string]string, sink Sink, log *slog.Logger) *refiner {
 	r := &refiner{input: in, global: global, sink: sink, log: log, bounds: newBounds(in), warned: map[string]bool{}}
-	r.edit = line.Edit{Name: in.NameOverride, Prefix: in.Prefix, Suffix: in.Suffix}
+	r.edit = line.Edit{
+		Name: in.NameOverride, Prefix: in.Prefix, Suffix: in.Suffix,
+		KeepTag: in.Filter.KeepTag(), KeepField: in.Filter.KeepField(),
+	}
 	r.omitHost(false)
 	return r
 }
@@ -63,17 +70,24 @@ func (r *refiner) setGlobal(tags map[string]string) {
 	}
 }
 
-// retag puts together what is spliced into every line; mu is held.
+// retag puts together what is spliced into every line; mu is held. The filters
+// are asked about these tags here, once: they see a tag of the line itself only.
 func (r *refiner) retag() {
+	global := maps.Clone(r.global)
+	if r.omit {
+		delete(global, "host")
+	}
+	keep := r.edit.KeepTag
 	tags := map[string]string{}
-	for k, v := range r.global {
-		if !r.omit || k != "host" {
-			tags[k] = v
+	add := func(from map[string]string, always bool) {
+		for k, v := range from {
+			if _, there := tags[k]; !there && (always || keep == nil || keep(k)) {
+				tags[k] = v
+			}
 		}
 	}
-	for k, v := range r.input.Tags {
-		tags[k] = v
-	}
+	add(r.input.Tags, r.input.AlwaysLocalTags)
+	add(global, r.input.AlwaysGlobalTags)
 	var sorted []line.Tag
 	for k, v := range tags {
 		if k != "" && v != "" {
@@ -105,11 +119,14 @@ func (r *refiner) pass(ctx context.Context, body []byte, tickUnixNano int64) (n,
 		if err == io.EOF {
 			break
 		}
-		if err == nil {
+		switch {
+		case err != nil:
+		case !r.input.Filter.Selects(l, &r.text):
+			r.filtered.Add(1)
+		default:
 			if reason := r.bounds.refuse(number, l, tickUnixNano); reason != "" {
 				dropped.add(reason, body[:len(body)-len(rest)])
-			} else {
-				r.edited = r.edit.Append(r.edited, l)
+			} else if r.splice(l) {
 				n++
 			}
 		}
@@ -123,6 +140,17 @@ func (r *refiner) pass(ctx context.Context, body []byte, tickUnixNano int64) (n,
 		r.edited, r.sound = nil, nil
 	}
 	return n, dropped.count()
+}
+
+// splice appends what a line becomes, unless the filters leave no field of it.
+func (r *refiner) splice(l line.Line) bool {
+	before := len(r.edited)
+	r.edited = r.edit.Append(r.edited, l)
+	if len(r.edited) == before {
+		r.filtered.Add(1)
+		return false
+	}
+	return true
 }
 
 // maxKept bounds the buffers that are kept from one reply to the next.

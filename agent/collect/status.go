@@ -27,6 +27,7 @@ type Status struct {
 	Skipped  int64 `json:"skipped"`
 	Timeouts int64 `json:"timeouts"`
 	BadLines int64 `json:"bad_lines"`
+	Filtered int64 `json:"filtered_lines"` // kept back by the input's filters
 	Restarts int   `json:"restarts"`
 	// Notice says why the program that runs is not the newest.
 	Notice string `json:"notice,omitempty"`
@@ -95,7 +96,7 @@ func (in *instance) status() Status {
 		ID: id, Name: in.input.Name, Alias: in.input.Alias, Program: g.name, PID: of.pid, Interval: every, State: StateStarting,
 		LastGather: c.last, LastDuration: c.took, LastError: c.lastError, LastErrorAt: c.lastErrorAt,
 		Gathered: c.lines, Gathers: c.gathers, Errors: c.errors, Skipped: c.skipped, Timeouts: c.timeouts, BadLines: c.bad,
-		Restarts: of.restarts, Notice: of.notice,
+		Filtered: in.lines.filtered.Load(), Restarts: of.restarts, Notice: of.notice,
 	}
 	switch {
 	case of.resting && of.why != nil:

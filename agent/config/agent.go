@@ -24,13 +24,16 @@ type Agent struct {
 	Debug, Quiet     bool
 	LogFile          string
 	Hostname         string // empty: no host tag
-	DiskBuffer       bool
-	BufferDirectory  string
-	BatchBytes       int64
-	BufferMaxBytes   int64
-	BufferMaxAge     time.Duration  // 0: lines are never too old
-	Trust            trust.Rules    // which drop-ins may be run
-	Limits           program.Limits // of those that are
+	// AlwaysLocalTags and AlwaysGlobalTags add an input's own tags and the
+	// global ones again if its filters have taken them away.
+	AlwaysLocalTags, AlwaysGlobalTags bool
+	DiskBuffer                        bool
+	BufferDirectory                   string
+	BatchBytes                        int64
+	BufferMaxBytes                    int64
+	BufferMaxAge                      time.Duration  // 0: lines are never too old
+	Trust                             trust.Rules    // which drop-ins may be run
+	Limits                            program.Limits // of those that are
 }
 
 // agentTable is the table as written.
@@ -51,6 +54,8 @@ type agentTable struct {
 	LogFile          string            `toml:"logfile"`
 	Hostname         string            `toml:"hostname"`
 	OmitHostname     bool              `toml:"omit_hostname"`
+	AlwaysLocalTags  bool              `toml:"always_include_local_tags"`
+	AlwaysGlobalTags bool              `toml:"always_include_global_tags"`
 	BufferStrategy   string            `toml:"buffer_strategy"`
 	BufferDirectory  string            `toml:"buffer_directory"`
 	BufferMaxBytes   nodefile.Size     `toml:"buffer_max_bytes"`
@@ -98,6 +103,7 @@ func (l *loader) agent() Agent {
 		FlushInterval: t.FlushInterval.Std(), FlushJitter: t.FlushJitter.Std(),
 		BatchSize: t.BatchSize, BufferLimit: t.BufferLimit,
 		Debug: t.Debug, Quiet: t.Quiet, LogFile: t.LogFile,
+		AlwaysLocalTags: t.AlwaysLocalTags, AlwaysGlobalTags: t.AlwaysGlobalTags,
 		DiskBuffer: t.BufferStrategy != "memory", BufferDirectory: t.BufferDirectory,
 		BatchBytes: int64(t.BatchBytes), BufferMaxBytes: int64(t.BufferMaxBytes), BufferMaxAge: t.BufferMaxAge.Std(),
 		Trust: l.trust(s, &t), Limits: l.limits(s, &t),

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/rpicluster/vitals/agent/selection"
 	"github.com/rpicluster/vitals/internal/nodefile"
 	"github.com/rpicluster/vitals/plugins"
 )
@@ -50,8 +51,11 @@ type Input struct {
 	NameOverride   string
 	Prefix, Suffix string
 	Tags           map[string]string // the input's own
-	TOML, JSON     []byte            // the collector's options
-	Executable     string            // empty: built in
+	Filter         *selection.Filter
+	// AlwaysLocalTags and AlwaysGlobalTags are the agent's.
+	AlwaysLocalTags, AlwaysGlobalTags bool
+	TOML, JSON                        []byte // the collector's options
+	Executable                        string // empty: built in
 	// MaxLines bounds one answer, and MaxSeries the series of an hour; 0: no
 	// bound.
 	MaxLines, MaxSeries int

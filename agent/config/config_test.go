@@ -109,8 +109,6 @@ func TestMistakes(t *testing.T) {
 	f("plugin environment", in+"plugin_env = {\"A B\" = \"1\"}\n"+out, "node.toml:2: inputs.cpu.plugin_env")
 	f("tag", in+"[inputs.cpu.tags]\na = \"x\\ny\"\n"+out, "node.toml:3: inputs.cpu.tags.a: a tag cannot hold a line break")
 	f("tag's type", "[global_tags]\nrack = 1\n"+in+out, "node.toml:2: global_tags.rack")
-	f("filter", in+"namepass = [\"cpu\"]\n"+out, "node.toml:2: inputs.cpu.namepass", "no filters yet")
-	f("filter table", in+"[inputs.cpu.tagpass]\ncpu = [\"cpu0\"]\n"+out, "node.toml:2: inputs.cpu.tagpass", "no filters yet")
 	f("processor", in+out+"[[processors.rename]]\n", "node.toml:3: processors.rename", "no processors yet")
 	f("aggregator", in+out+"[[aggregators.minmax]]\n", "node.toml:3: aggregators.minmax", "no aggregators yet")
 	f("misspelt collector", "[[inputs.cpuu]]\n"+out, "node.toml:1: inputs.cpuu: there is no such collector; did you mean [[inputs.cpu]]?")

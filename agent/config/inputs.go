@@ -87,7 +87,7 @@ func (l *loader) warnOfTwin(all []Input, in *Input) {
 		if d, ok := l.builtin(name); ok {
 			name = d.Name
 		}
-		return fmt.Sprintf("%q %s %q %q %q %q %q", name, in.TOML, in.NameOverride, in.Prefix, in.Suffix, in.Tags, in.Env)
+		return fmt.Sprintf("%q %s %q %q %q %q %q %q", name, in.TOML, in.NameOverride, in.Prefix, in.Suffix, in.Tags, in.Env, in.Filter.Options())
 	}
 	for i := range all {
 		if of(&all[i]) == of(in) {
@@ -121,6 +121,7 @@ func names(sections []*nodefile.Section) []string {
 
 func (l *loader) input(a Agent, s *nodefile.Section) Input {
 	l.refuse(s, inputUnsupported)
+	filter := l.filter(s)
 	var t hostOptions
 	host := s.Take(hostKeys...)
 	l.fail(host.Decode(&t))
@@ -131,6 +132,7 @@ func (l *loader) input(a Agent, s *nodefile.Section) Input {
 		Jitter: a.CollectionJitter, Offset: a.CollectionOffset, GatherTimeout: a.GatherTimeout,
 		Isolate: t.Isolate || len(t.PluginEnv) > 0, LogLevel: t.LogLevel, Env: t.PluginEnv,
 		NameOverride: t.NameOverride, Prefix: t.NamePrefix, Suffix: t.NameSuffix, Tags: t.Tags,
+		Filter: filter, AlwaysLocalTags: a.AlwaysLocalTags, AlwaysGlobalTags: a.AlwaysGlobalTags,
 	}
 	override(&in.Interval, t.Interval)
 	override(&in.Precision, t.Precision)
@@ -187,10 +189,15 @@ func (l *loader) checkHostOptions(s *nodefile.Section, t *hostOptions) {
 			l.fail(s.Errorf("plugin_env."+name, "is not the name of an environment variable"))
 		}
 	}
-	if strings.ContainsAny(t.NameOverride+t.NamePrefix+t.NameSuffix, "\r\n") {
+	l.checkName(s, t.NameOverride, t.NamePrefix, t.NameSuffix)
+	l.checkTags(s, "tags.", t.Tags)
+}
+
+// checkName refuses what cannot stand in a measurement.
+func (l *loader) checkName(s *nodefile.Section, parts ...string) {
+	if strings.ContainsAny(strings.Join(parts, ""), "\r\n") {
 		l.fail(s.Errorf("", "a name cannot hold a line break"))
 	}
-	l.checkTags(s, "tags.", t.Tags)
 }
 
 // resolve finds the collector of an input, built in or dropped in, and lets a

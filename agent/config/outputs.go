@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/rpicluster/vitals/agent/selection"
 	"github.com/rpicluster/vitals/internal/nodefile"
 )
 
@@ -23,6 +24,10 @@ type Output struct {
 	BatchBytes                 int64         // of one write, inflated
 	BufferMaxBytes             int64         // on disk
 	BufferMaxAge               time.Duration // 0: lines are never too old
+
+	Filter         *selection.Filter
+	NameOverride   string // the lines' new name, after the filters
+	Prefix, Suffix string
 
 	URLs                        []string
 	Database, RetentionPolicy   string
@@ -133,6 +138,7 @@ func (l *loader) output(a Agent, s *nodefile.Section) (Output, bool) {
 		BatchSize: a.BatchSize, BatchBytes: a.BatchBytes, BufferLimit: a.BufferLimit,
 		BufferMaxBytes: a.BufferMaxBytes, BufferMaxAge: a.BufferMaxAge,
 	}
+	l.filterOutput(s, &o)
 	switch s.Name {
 	case "influxdb":
 		l.influx(s, &o)

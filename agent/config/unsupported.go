@@ -18,7 +18,7 @@ type refusal struct {
 }
 
 const (
-	noFilters  = "this version of vitals-agent has no filters yet; remove the option"
+	noCEL      = "this version of vitals-agent does not read CEL yet; say it with namepass, tagpass or fieldinclude, or remove the option"
 	noRotation = "vitals-agent does not rotate its files; let logrotate or the journal do it"
 )
 
@@ -38,15 +38,13 @@ func (u unsupported) with(others ...unsupported) unsupported {
 	return u
 }
 
-// filters are Telegraf's options to select and modify what passes.
-func filters() unsupported {
-	return refuseAll(noFilters, "namepass", "namedrop", "namepass_separator", "namedrop_separator",
-		"tagpass", "tagdrop", "metricpass", "fieldinclude", "fieldexclude", "fieldpass", "fielddrop",
-		"pass", "drop", "taginclude", "tagexclude").with(unsupported{
-		"labels":                    {sentence: "this version of vitals-agent has no labels and no --select yet; remove the table"},
-		"startup_error_behavior":    {sentence: "vitals-agent always starts, and keeps retrying what fails; remove the option", harmless: []any{"retry"}},
-		"always_include_local_tags": {sentence: noFilters, harmless: []any{false}},
-	})
+// common are options of every input and output.
+func common() unsupported {
+	return unsupported{
+		"metricpass":             {sentence: noCEL, harmless: []any{""}},
+		"labels":                 {sentence: "this version of vitals-agent has no labels and no --select yet; remove the table"},
+		"startup_error_behavior": {sentence: "vitals-agent always starts, and keeps retrying what fails; remove the option", harmless: []any{"retry"}},
+	}
 }
 
 func agentUnsupported() unsupported {
@@ -62,31 +60,27 @@ func agentUnsupported() unsupported {
 		"skip_processors_after_aggregators": {always: true},
 		"config_url_retry_attempts":         {always: true},
 		"statefile":                         {sentence: "this version of vitals-agent keeps no state of collectors yet; remove the option", harmless: []any{""}},
-		"always_include_local_tags":         {sentence: noFilters, harmless: []any{false}},
-		"always_include_global_tags":        {sentence: noFilters, harmless: []any{false}},
 		"buffer_disk_sync":                  {sentence: "the disk buffer of vitals-agent always syncs; remove the option", harmless: []any{true}},
 	})
 }
 
 func inputUnsupported() unsupported {
-	return filters().with(unsupported{
+	return common().with(unsupported{
 		"time_source": {sentence: "vitals-agent stamps every line that has no time with its scheduled tick; remove the option", harmless: []any{"metric"}},
 	})
 }
 
 func outputUnsupported() unsupported {
-	return filters().with(
-		refuseAll("an output of vitals-agent does not rename; use the option in the inputs", "name_override", "name_prefix", "name_suffix"),
-		unsupported{
-			"log_level":             {sentence: "this version of vitals-agent has one log level for all outputs, [agent] debug and quiet; remove the option"},
-			"influx_uint_support":   {sentence: "vitals-agent writes unsigned integers as signed ones, which every InfluxDB accepts; remove the option", harmless: []any{false}},
-			"influx_omit_timestamp": {sentence: "vitals-agent always writes timestamps, so that a repeated batch makes no new points; remove the option", harmless: []any{false}},
-			"interval":              {sentence: "has no effect on an output; flush_interval says how often it writes"},
-			"buffer_strategy":       {sentence: "is one for all outputs; set it in the [agent] table"},
-			"buffer_directory":      {sentence: "is one for all outputs, each of which has a directory of its own in it; set it in the [agent] table"},
-			"buffer_disk_sync":      {sentence: "the disk buffer of vitals-agent always syncs; remove the option", harmless: []any{true}},
-			"data_format":           {sentence: "vitals-agent writes line protocol only; remove the option", harmless: []any{"influx"}},
-		})
+	return common().with(unsupported{
+		"log_level":             {sentence: "this version of vitals-agent has one log level for all outputs, [agent] debug and quiet; remove the option"},
+		"influx_uint_support":   {sentence: "vitals-agent writes unsigned integers as signed ones, which every InfluxDB accepts; remove the option", harmless: []any{false}},
+		"influx_omit_timestamp": {sentence: "vitals-agent always writes timestamps, so that a repeated batch makes no new points; remove the option", harmless: []any{false}},
+		"interval":              {sentence: "has no effect on an output; flush_interval says how often it writes"},
+		"buffer_strategy":       {sentence: "is one for all outputs; set it in the [agent] table"},
+		"buffer_directory":      {sentence: "is one for all outputs, each of which has a directory of its own in it; set it in the [agent] table"},
+		"buffer_disk_sync":      {sentence: "the disk buffer of vitals-agent always syncs; remove the option", harmless: []any{true}},
+		"data_format":           {sentence: "vitals-agent writes line protocol only; remove the option", harmless: []any{"influx"}},
+	})
 }
 
 func influxUnsupported() unsupported {

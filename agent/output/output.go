@@ -178,7 +178,7 @@ func (o *Output) closeSpool() error {
 // Append takes lines, each ended by a newline. Under the disk strategy it
 // returns when they are on disk.
 func (o *Output) Append(ctx context.Context, lines []byte, n int) {
-	if n == 0 {
+	if lines, n = o.filter(lines, n); n == 0 {
 		return
 	}
 	o.mu.Lock()

@@ -25,6 +25,7 @@ type Status struct {
 	Batches  int64 `json:"written_batches"`
 	Rejected int64 `json:"rejected_lines"`
 	Dropped  int64 `json:"dropped_lines"`
+	Filtered int64 `json:"filtered_lines"` // kept back by the output's filters
 	Failures int64 `json:"failures"`
 	Sent     int64 `json:"sent_bytes"` // in vain or not
 	// DroppedBy says how many lines were dropped for each reason.
@@ -53,12 +54,12 @@ const (
 
 // counts is what an output remembers for its Status.
 type counts struct {
-	written, batches, rejected, failures int64
-	dropped                              map[string]int64
-	failing, dropping                    bool
-	lastSuccess, lastErrorAt             time.Time
-	lastError                            string
-	buffer                               string
+	written, batches, rejected, filtered, failures int64
+	dropped                                        map[string]int64
+	failing, dropping                              bool
+	lastSuccess, lastErrorAt                       time.Time
+	lastError                                      string
+	buffer                                         string
 }
 
 func (o *Output) delivered(b batch, took time.Duration) {
@@ -162,7 +163,7 @@ func (o *Output) Status() Status {
 	s := Status{
 		ID: o.config.ID, Name: o.config.Name, URL: o.to.url(), State: StateStarting,
 		MemoryLines: int64(o.memory.lines), MemoryBytes: int64(o.memory.bytes), Oldest: o.memory.oldest(),
-		Buffer: c.buffer, Written: c.written, Batches: c.batches, Rejected: c.rejected, Sent: o.to.sent(),
+		Buffer: c.buffer, Written: c.written, Batches: c.batches, Rejected: c.rejected, Filtered: c.filtered, Sent: o.to.sent(),
 		Failures: c.failures, LastSuccess: c.lastSuccess, LastError: c.lastError, LastErrorAt: c.lastErrorAt,
 		DroppedBy: maps.Clone(c.dropped),
 	}

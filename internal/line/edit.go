@@ -2,14 +2,15 @@ package line
 
 import (
 	"bytes"
+	"math"
 	"strconv"
 )
 
 // Tag is an unescaped tag.
 type Tag struct{ Key, Value string }
 
-// Edit is what to splice into lines. Its zero value changes nothing but a
-// missing timestamp.
+// Edit is what to splice into lines, and what to cut out of them. Its zero value
+// changes nothing but a missing timestamp. One goroutine may use it at a time.
 //
 // What line protocol cannot express is left out as Telegraf leaves it out: a
 // tag without key or value, and backslashes before a byte that must be escaped
@@ -20,25 +21,54 @@ type Edit struct {
 	Name           string // replaces the measurement unless it is empty
 	Tags           []Tag  // sorted by key; each is added where its key is absent
 	TickUnixNano   int64  // timestamp of a line that has none
+	// KeepTag and KeepField tell by its unescaped key which tag and which field
+	// of the line stays; nil: all do. They must not keep the key. What they cut
+	// is gone before Tags are added.
+	KeepTag, KeepField func(key string) bool
+
+	key    Text
+	parser parser
 }
 
-// Append appends the edited line to dst, ended by a newline. A new tag goes to
-// its sorted place if the tags of the line are sorted, else to the end.
-// Everything else is copied byte for byte.
+// Append appends the edited line to dst, ended by a newline; or nothing, if no
+// field stays. A new tag goes to its sorted place if the tags of the line are
+// sorted, else to the end. Everything else is copied byte for byte.
 //
 // What is sound stays sound: where a quote in the edit would become an open
-// quote behind an oddly escaped key, the key is left as it was.
+// quote behind an oddly escaped key, the key is left as it was, and so is the
+// whole line where InfluxDB would divide what is left of it in another way.
 func (e *Edit) Append(dst []byte, l Line) []byte {
 	start := len(dst)
 	dst = e.appendName(dst, l.Measurement)
-	dst = e.appendTags(dst, l.Tags)
+	dst, fewerTags := e.appendTags(dst, l.Tags)
 	odd := bytes.Contains(dst[start:], []byte(`\\`))
-	dst = e.appendRest(dst, l)
-	if odd && !selfContained(dst[start:]) {
-		dst = appendKey(dst[:start], l)
-		dst = e.appendRest(dst, l)
+	key := len(dst)
+	dst = append(dst, ' ')
+	dst, fewerFields := e.appendFields(dst, l.Fields)
+	fields := len(dst)
+	if fields == key+1 {
+		return dst[:start]
 	}
-	return append(dst, '\n')
+	dst = e.appendStamp(dst, l.Timestamp)
+	cut := fewerTags || fewerFields
+	if cut && !e.divides(dst[start:], key-start, fields-start) || !cut && odd && !selfContained(dst[start:len(dst)-1]) {
+		dst = appendKey(dst[:start], l)
+		dst = append(append(dst, ' '), l.Fields...)
+		dst = e.appendStamp(dst, l.Timestamp)
+	}
+	return dst
+}
+
+// divides reports whether text, a line that has been shortened, is sound, with
+// its parts where they were put. A plain line always is. But an odd one may owe
+// its soundness to what was cut: a comma may have stood for a missing one.
+func (e *Edit) divides(text []byte, key, fields int) bool {
+	if e.parser.limit == 0 {
+		e.parser.setLimit(math.MaxInt64)
+	}
+	next, what, _ := e.parser.line(text, 0)
+	at := &e.parser.at
+	return what == sound && next == len(text) && at.start == 0 && at.key == key && at.fields == key+1 && at.fieldsEnd == fields
 }
 
 // appendKey appends the measurement and the tags as they are.
@@ -50,15 +80,40 @@ func appendKey(dst []byte, l Line) []byte {
 	return dst
 }
 
-// appendRest appends the fields and the timestamp.
-func (e *Edit) appendRest(dst []byte, l Line) []byte {
+// appendStamp appends the timestamp, or the tick if there is none, and the
+// newline.
+func (e *Edit) appendStamp(dst, stamp []byte) []byte {
 	dst = append(dst, ' ')
-	dst = append(dst, l.Fields...)
-	dst = append(dst, ' ')
-	if len(l.Timestamp) == 0 {
-		return strconv.AppendInt(dst, e.TickUnixNano, 10)
+	if len(stamp) == 0 {
+		dst = strconv.AppendInt(dst, e.TickUnixNano, 10)
+	} else {
+		dst = append(dst, stamp...)
 	}
-	return append(dst, l.Timestamp...)
+	return append(dst, '\n')
+}
+
+// appendFields appends the fields that stay.
+func (e *Edit) appendFields(dst, fields []byte) (out []byte, fewer bool) {
+	if e.KeepField == nil {
+		return append(dst, fields...), false
+	}
+	start := len(dst)
+	for rest := fields; len(rest) > 0; {
+		key, value, next := nextField(rest)
+		if !e.KeepField(e.key.of(key, `," =`)) {
+			fewer = true
+		} else {
+			if len(dst) > start {
+				dst = append(dst, ',')
+			}
+			dst = append(dst, rest[:len(key)+1+len(value)]...)
+		}
+		rest = next
+	}
+	if !fewer { // there may be more to an odd section than its fields
+		dst = append(dst[:start], fields...)
+	}
+	return dst, fewer
 }
 
 func (e *Edit) appendName(dst, name []byte) []byte {
@@ -82,16 +137,32 @@ func (e *Edit) appendName(dst, name []byte) []byte {
 	return dst
 }
 
-func (e *Edit) appendTags(dst, tags []byte) []byte {
+// appendTags appends the tags that stay, and Tags.
+func (e *Edit) appendTags(dst, tags []byte) (out []byte, fewer bool) {
 	start := len(dst)
-	if len(tags) > 0 {
+	if e.KeepTag != nil {
+		dst, fewer = e.appendKept(dst, tags)
+	} else if len(tags) > 0 {
 		dst = append(append(dst, ','), tags...)
 	}
-	sorted := len(e.Tags) > 0 && sortedTags(tags)
+	sorted := len(e.Tags) > 0 && sortedTags(dst[min(start+1, len(dst)):])
 	for i := range e.Tags {
 		dst = insertTag(dst, start, e.Tags[i], sorted)
 	}
-	return dst
+	return dst, fewer
+}
+
+func (e *Edit) appendKept(dst, tags []byte) (out []byte, fewer bool) {
+	for rest := tags; len(rest) > 0; {
+		key, value, next := nextTag(rest)
+		if e.KeepTag(e.key.of(key, ",= ")) {
+			dst = append(append(dst, ','), rest[:len(key)+1+len(value)]...)
+		} else {
+			fewer = true
+		}
+		rest = next
+	}
+	return dst, fewer
 }
 
 // insertTag inserts t into the tag section dst[start:], which is empty or

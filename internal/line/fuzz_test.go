@@ -52,7 +52,7 @@ func FuzzEdit(f *testing.F) {
 		if err != nil || !stampInRange(l) {
 			return
 		}
-		e := Edit{prefix, suffix, name, []Tag{{key1, value1}, {key2, value2}}, 42}
+		e := Edit{Prefix: prefix, Suffix: suffix, Name: name, Tags: []Tag{{key1, value1}, {key2, value2}}, TickUnixNano: 42}
 		if key2 < key1 {
 			e.Tags[0], e.Tags[1] = e.Tags[1], e.Tags[0]
 		}

@@ -156,14 +156,17 @@ func unescape(b []byte, set string) string {
 	if !escaped(b) {
 		return string(b)
 	}
-	out := make([]byte, 0, len(b))
+	return string(appendUnescaped(make([]byte, 0, len(b)), b, set))
+}
+
+func appendUnescaped(dst, b []byte, set string) []byte {
 	for i := 0; i < len(b); i++ {
 		if b[i] == '\\' && i+1 < len(b) && within(set, b[i+1]) {
 			i++
 		}
-		out = append(out, b[i])
+		dst = append(dst, b[i])
 	}
-	return string(out)
+	return dst
 }
 
 func within(set string, c byte) bool {

@@ -102,6 +102,6 @@ func Value(raw []byte) any {
 
 func isNumeric(c byte) bool { return (c >= '0' && c <= '9') || c == '.' }
 
-// view is b as a string without a copy, for the parsers of strconv, which
-// keep nothing of what they are given.
+// view is b as a string without a copy, for those who keep nothing of what
+// they are given.
 func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
