@@ -267,6 +267,9 @@ func (a *agent) serve(ctx context.Context) (err error) {
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)
+	flushes := make(chan os.Signal, 1)
+	signal.Notify(flushes, syscall.SIGUSR1)
+	defer signal.Stop(flushes)
 	socket, err := a.listen(ctx)
 	if err != nil {
 		return err
@@ -291,6 +294,7 @@ func (a *agent) serve(ctx context.Context) (err error) {
 	a.log.Info("vitals-agent runs", "version", version, "config", a.config.Path, "inputs", len(a.config.Inputs), "outputs", len(a.config.Outputs))
 	var wg sync.WaitGroup
 	wg.Go(func() { a.watch(ctx, hangups) })
+	wg.Go(func() { a.flushWhenTold(ctx, flushes) })
 	a.supervisor.Run(ctx)
 	a.log.Info("vitals-agent stops")
 	wg.Wait()

@@ -36,6 +36,10 @@ func commands() []command {
 		{name: "plugins retry", args: "NAME", short: "start a collector's program again that was left alone", more: retryHelp, run: askRetry},
 		{name: "plugins new", args: "NAME", flags: "dir module vitals", short: "write the source of a collector in Go", more: newHelp, run: newPlugin},
 		{name: "plugins check", args: "FILE", flags: "json", short: "whether a collector keeps the contract", more: checkHelp, run: checkPlugin},
+		{name: "buffer list", flags: "json", short: "what waits to be sent, and what was refused", more: bufferListHelp, run: listBuffers},
+		{name: "buffer show", args: "BUFFER", flags: "limit rejected", short: "print the lines of a buffer", more: bufferShowHelp, run: showBuffer},
+		{name: "buffer replay", args: "BUFFER", flags: "to", short: "send refused or orphaned lines once more", more: bufferReplayHelp, run: replayBuffer},
+		{name: "buffer purge", args: "BUFFER", flags: "rejected", short: "throw lines away", more: bufferPurgeHelp, run: purgeBuffer},
 		{name: "status", flags: "json", short: "how the running agent is doing", more: statusHelp, run: showStatus},
 		{name: "version", short: "which version this is", run: showVersion},
 	}
@@ -94,6 +98,7 @@ func (c command) usage() string {
 // flagForms are how the flags are shown that belong to some commands only.
 var flagForms = map[string]string{
 	"json": "--json", "remove": "--remove", "dir": "--dir D", "module": "--module M", "vitals": "--vitals PATH",
+	"limit": "--limit N", "rejected": "--rejected", "to": "--to OUTPUT",
 }
 
 // check refuses arguments and flags that the command does not take.

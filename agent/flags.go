@@ -47,6 +47,7 @@ Examples:
 Signals:
   SIGTERM, SIGINT        send what is gathered, keep the rest in the buffer, end
   SIGHUP                 read the node file again; only what has changed in it is touched
+  SIGUSR1                send everything now
 `
 
 // flags are the command line.
@@ -61,6 +62,9 @@ type flags struct {
 	test, once   bool
 	debug, quiet bool
 	json         bool
+	limit        string // of lines that are shown
+	rejected     bool   // lines that were refused for good
+	to           string // the output that shall send
 	remove       bool
 
 	dir, module, vitals string // of plugins new
@@ -87,6 +91,9 @@ func parseFlags(args []string) (*flags, error) {
 	set.StringVar(&f.dir, "dir", "", "")
 	set.StringVar(&f.module, "module", "", "")
 	set.StringVar(&f.vitals, "vitals", "", "")
+	set.StringVar(&f.limit, "limit", "", "")
+	set.BoolVar(&f.rejected, "rejected", false, "")
+	set.StringVar(&f.to, "to", "", "")
 	set.BoolVar(&f.remove, "remove", false, "")
 	set.BoolVar(&showVersion, "version", false, "")
 	set.BoolVar(&f.help, "help", false, "")

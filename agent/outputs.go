@@ -133,6 +133,20 @@ func (o *outputs) remove(s *sender) error {
 	return s.err
 }
 
+// flushWhenTold has every output send what it has, at each SIGUSR1.
+func (a *agent) flushWhenTold(ctx context.Context, told <-chan os.Signal) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-told:
+			for _, s := range a.outputs.list() {
+				s.FlushNow()
+			}
+		}
+	}
+}
+
 // opener opens outputs with the agent's settings. Without a directory they send
 // once, from memory.
 func (a *agent) opener(directory string) func(config.Output) (*output.Output, error) {

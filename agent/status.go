@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -102,6 +104,7 @@ func (a *agent) answer(ctx context.Context, ln net.Listener) (stop func()) {
 		}
 		_ = writeJSON(w, retried{Inputs: n})
 	})
+	a.serveBuffers(ctx, mux)
 	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 5 * time.Second}
 	done := make(chan struct{})
 	go func() {
@@ -194,6 +197,9 @@ func (s *status) troubles(now time.Time) string {
 		}
 	}
 	for _, o := range s.Outputs {
+		for _, why := range slices.Sorted(maps.Keys(o.DroppedBy)) {
+			fmt.Fprintf(&b, "\n%s: %s dropped: %s", o.ID, count(int(o.DroppedBy[why]), "line"), why)
+		}
 		if o.Buffer != "" {
 			fmt.Fprintf(&b, "\n%s: no buffer on disk: %s", o.ID, o.Buffer)
 		}

@@ -117,7 +117,7 @@ func Open(c Config) (*Output, error) {
 		o.counts.buffer = err.Error()
 		o.log.Warn("no buffer on disk: what cannot be sent is kept in memory only", "error", err, "lines", c.BufferLimit)
 	}
-	o.rejects = newRejects(o.directory("rejected"))
+	o.rejects = newRejects(o.directory(rejectedName))
 	to, err := newDestination(c, o.reject)
 	if err != nil {
 		o.closeSpool()
@@ -134,6 +134,13 @@ func (o *Output) bound() {
 	o.memory.limit, o.memory.batchLines = c.BufferLimit, min(c.BatchSize, c.BufferLimit)
 	o.memory.batchBytes = int(min(c.BatchBytes, maxMemoryBytes/2))
 	o.pace = pace{limit: c.RateLimit, period: c.RatePeriod}
+}
+
+// ID is the name of the output and of its buffer.
+func (o *Output) ID() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.config.ID
 }
 
 // directory is a place below the output's buffer, or empty without one.

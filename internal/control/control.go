@@ -88,6 +88,15 @@ func Listen(name string) (net.Listener, error) {
 	return ln, nil
 }
 
+// Running reports whether the program called name can be asked something.
+func Running(name string) bool {
+	conn, err := net.Dial("unix", Path(name))
+	if err == nil {
+		conn.Close()
+	}
+	return err == nil
+}
+
 // Get asks the program called name for path and decodes its answer into v.
 func Get(ctx context.Context, name, path string, v any) error {
 	return call(ctx, http.MethodGet, name, path, nil, v)

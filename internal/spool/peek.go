@@ -14,8 +14,8 @@ import (
 // passed, oldest first, until fn returns false. It takes no lock and changes
 // nothing, so another process may have the directory open; what that has passed
 // in the last seconds may then be shown, too. Damage is stepped over. With
-// bodies false the frames come without.
-func Peek(directory, destination string, bodies bool, fn func(*Frame) bool) error {
+// bodies false the frames come without; size is what one takes on disk.
+func Peek(directory, destination string, bodies bool, fn func(f *Frame, size int64) bool) error {
 	if err := CheckName(destination); err != nil {
 		return err
 	}
@@ -51,7 +51,7 @@ func Peek(directory, destination string, bodies bool, fn func(*Frame) bool) erro
 	return nil
 }
 
-func peekSegment(path string, low, high, passed uint64, bodies bool, fn func(*Frame) bool) (more bool, err error) {
+func peekSegment(path string, low, high, passed uint64, bodies bool, fn func(*Frame, int64) bool) (more bool, err error) {
 	c, err := openCursor(kernel{}, path, low, high)
 	if err != nil {
 		return true, err
@@ -71,7 +71,7 @@ func peekSegment(path string, low, high, passed uint64, bodies bool, fn func(*Fr
 		if h.seq <= passed {
 			return nil
 		}
-		if h.fill(&f); !fn(&f) {
+		if h.fill(&f); !fn(&f, h.total()) {
 			return stop
 		}
 		return nil
