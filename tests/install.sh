@@ -5,7 +5,7 @@ set -eu
 
 # command:package
 needs="cc:gcc readelf:binutils influxd:influxdb chromium:chromium protoc:protobuf-compiler
-qemu-arm-static:qemu-user-static ps:procps git:git"
+qemu-arm-static:qemu-user-static ps:procps git:git node:nodejs npm:npm"
 python=/usr/bin/python3
 
 missing=''
