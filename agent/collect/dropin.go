@@ -150,7 +150,7 @@ func (g *group) refresh(ctx context.Context, force bool) {
 		}
 	case err != nil:
 		g.log.Warn("the plugin's file cannot be looked at", "error", err)
-	case !changed && !force:
+	case !changed && !force && !(p == nil && g.mended(now.path)):
 	case p == nil:
 		g.file.mu.Lock()
 		g.file.hold(nil)
@@ -159,6 +159,20 @@ func (g *group) refresh(ctx context.Context, force bool) {
 	default:
 		g.replace(ctx, p, now.path)
 	}
+}
+
+// mended reports whether the file may be run by now that was refused before,
+// for the reason can lie elsewhere: in a directory further up, say.
+func (g *group) mended(path string) bool {
+	if _, refused := errors.AsType[*trust.Refusal](g.status().why); !refused {
+		return false
+	}
+	f, err := g.file.rules().Verify(path)
+	if err != nil {
+		return false
+	}
+	f.Close()
+	return true
 }
 
 // leave ends the process for want of a file.

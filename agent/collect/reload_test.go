@@ -296,3 +296,26 @@ func TestAProgramThatMayNotBeRunIsAState(t *testing.T) {
 	l.s.Refresh(t.Context())
 	l.more("a", 1)
 }
+
+func TestARefusalIsMendedFurtherUp(t *testing.T) {
+	l := newLab(t)
+	up := filepath.Join(l.dir, "up")
+	l.dir = filepath.Join(up, "plugins")
+	if err := os.MkdirAll(l.dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	l.config.DropIns.Directories = []string{l.dir}
+	l.add("a", "steady", l.dropIn("a", version("1")))
+	if err := os.Chmod(up, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	l.start()
+	if s := l.status("a"); s.State != StateFailed || !strings.Contains(s.LastError, up) {
+		t.Fatalf("%+v", s)
+	}
+	if err := os.Chmod(up, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	l.s.Refresh(t.Context())
+	l.more("a", 1)
+}
