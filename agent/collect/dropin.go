@@ -34,7 +34,8 @@ type state struct {
 	file, directory, pins trust.Stamp
 }
 
-// pick returns the file to start, nil for a program that is built in.
+// pick returns the file to start, nil for a program that is built in. The
+// caller closes it: the one held may be closed while the start is under way.
 func (d *dropIn) pick() (*trust.File, error) {
 	if d == nil {
 		return nil, nil
@@ -46,7 +47,7 @@ func (d *dropIn) pick() (*trust.File, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.held != nil && !d.held.Script && d.held.Unchanged() {
-		return d.held, nil
+		return d.held.Clone()
 	}
 	f, err := d.rules().Verify(now.path)
 	d.seen = now
@@ -54,7 +55,7 @@ func (d *dropIn) pick() (*trust.File, error) {
 		return nil, err
 	}
 	d.hold(f)
-	return f, nil
+	return f.Clone()
 }
 
 // hold makes f the file to start; mu is held.

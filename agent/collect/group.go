@@ -177,6 +177,9 @@ func (g *group) start(ctx context.Context) (*program.Process, error) {
 		return nil, err
 	}
 	p, err := g.launch(ctx, file)
+	if file != nil {
+		file.Close()
+	}
 	if left, ok := errors.AsType[*program.LeftError](err); ok {
 		g.publish(nil, err, false)
 		g.started()

@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // Verify opens the file at path and checks that it may be run. The error is a
@@ -157,6 +159,17 @@ func fstat(f *os.File, info *syscall.Stat_t) error {
 		return fmt.Errorf("stat %s: %w", f.Name(), err)
 	}
 	return nil
+}
+
+// Clone is the file for another who closes it when he likes.
+func (f *File) Clone() (*File, error) {
+	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("open %s once more: %w", f.Path, err)
+	}
+	clone := *f
+	clone.File = os.NewFile(uintptr(fd), f.Name())
+	return &clone, nil
 }
 
 // Unchanged reports whether the open file is as it was when it was verified,
