@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/hashicorp/go-plugin"
 	"golang.org/x/sys/unix"
@@ -57,7 +58,11 @@ func ownSession() bool {
 // plugin's collectors have started is in its session, unless it has left that,
 // as daemons do.
 func EndSession(id int) {
-	endAll(func(pid int) bool { return pid != id && liveMember(pid, id) })
+	for range maxPasses {
+		if !killAll(func(pid int) bool { return pid != id && liveMember(pid, id) }) {
+			return
+		}
+	}
 }
 
 // EndOffspring kills every process but this one that was given a socket
@@ -70,22 +75,26 @@ func EndOffspring(dir string) {
 	}
 }
 
-// endOffspring spares those that have a certain variable.
+// endOffspring spares those that have a certain variable. A process that is
+// just becoming another program has no environment for a moment, so it looks
+// until it has found nothing a few times.
 func endOffspring(dir, spare string) {
-	endAll(func(pid int) bool { return pid != os.Getpid() && hasSocketsIn(pid, dir, spare) })
-}
-
-// maxPasses bounds how often endAll looks again for what was being started
-// while it looked.
-const maxPasses = 10
-
-func endAll(matches func(pid int) bool) {
-	for range maxPasses {
-		if !killAll(matches) {
-			return
+	found := func(pid int) bool { return pid != os.Getpid() && hasSocketsIn(pid, dir, spare) }
+	for quiet, passes := 0, 0; quiet < quietPasses && passes < maxPasses; passes++ {
+		if quiet++; killAll(found) {
+			quiet = 0
 		}
+		time.Sleep(passPause)
 	}
 }
+
+const (
+	// maxPasses bounds how often is looked again for what was being started
+	// meanwhile.
+	maxPasses   = 20
+	quietPasses = 3
+	passPause   = 30 * time.Millisecond
+)
 
 func killAll(matches func(pid int) bool) (killed bool) {
 	entries, err := os.ReadDir("/proc")

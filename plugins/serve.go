@@ -6,10 +6,12 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -28,6 +30,9 @@ func Serve(d ...Description) {
 		fmt.Fprint(os.Stderr, byHand(filepath.Base(os.Args[0]), d))
 		os.Exit(1)
 	}
+	// What is still logged once the host is gone must not end this process: it
+	// has things to end in order. Programs that it runs do not inherit this.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	stderr := os.Stderr // go-plugin replaces the variable
 	log := newLogger(stderr, filepath.Base(os.Args[0]))
 	slog.SetDefault(log)
@@ -35,10 +40,10 @@ func Serve(d ...Description) {
 	var listening atomic.Pointer[grpc.Server]
 	bereft := func() {
 		finish(server)
-		if s := listening.Load(); s != nil {
-			s.Stop() // which removes the socket
-		}
 		clearAway(os.Getenv(GuardEnv))
+		if s := listening.Load(); s != nil {
+			s.Stop() // which removes the socket, and lets Serve return
+		}
 	}
 	if err := watchLifeline(os.Getenv(LifelineEnv), bereft); err != nil {
 		log.Warn("no lifeline: this process stays when its host is killed", "error", err)

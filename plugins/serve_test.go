@@ -1,8 +1,10 @@
 package plugins
 
 import (
+	"bufio"
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -14,7 +16,9 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/testing/protocmp"
 
@@ -261,6 +265,47 @@ func TestLifeline(t *testing.T) {
 	eventually(t, "the end of the process", func() bool { return gone(h.pid) })
 	if left, err := filepath.Glob(filepath.Join(h.sockets, "*")); err != nil || len(left) > 0 {
 		t.Errorf("%q is left, %v", left, err)
+	}
+}
+
+// Whoever says something on the way out, to a host that is gone, still gets
+// out in order: a write to standard error must not end the process.
+func TestTheLastWordsOfABereftPluginDoNotKillIt(t *testing.T) {
+	dir := t.TempDir()
+	said := filepath.Join(dir, "said")
+	cmd := self()
+	var pipes [3][2]*os.File // standard output and error, lifeline
+	for i := range pipes {
+		var err error
+		if pipes[i][0], pipes[i][1], err = os.Pipe(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = pipes[0][1], pipes[1][1], []*os.File{pipes[2][0]}
+	cmd.Env = append(os.Environ(), append(cmd.Env, LifelineEnv+"=3", "VITALS_PLUGIN=collector", "PLUGIN_UNIX_SOCKET_DIR="+dir)...)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cmd.Process.Kill() })
+	handshake, err := bufio.NewReader(pipes[0][0]).ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	connection, err := grpc.NewClient("unix://"+strings.Split(handshake, "|")[3], grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer connection.Close()
+	h := &host{CollectorClient: proto.NewCollectorClient(connection)}
+	h.configure(t, "f", "probe", fmt.Sprintf("mode = \"farewell\"\nnames = [%q]", said))
+	for _, f := range []*os.File{pipes[0][1], pipes[1][1], pipes[2][0], pipes[0][0], pipes[1][0], pipes[2][1]} {
+		f.Close()
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(said); err != nil {
+		t.Error(err)
 	}
 }
 
