@@ -32,6 +32,7 @@ type pluginLog struct {
 	refilled   time.Time
 	suppressed int
 	last       string
+	fell       bool // last is what a program in Go says before its stack
 }
 
 // What a plugin may write at once, and then every second.
@@ -48,7 +49,10 @@ func newBridge(log *slog.Logger) *bridge {
 func (p *pluginLog) allow(text string, now time.Time) (suppressed int, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.last = text
+	if !p.fell {
+		p.last = text
+		p.fell = strings.HasPrefix(text, "panic: ") || strings.HasPrefix(text, "fatal error: ")
+	}
 	passed := now.Sub(p.refilled).Seconds()
 	p.lines = min(logLines, p.lines+passed*logLinesPerSecond)
 	p.bytes = min(logBytes, p.bytes+passed*logBytesPerSecond)
@@ -89,15 +93,8 @@ func (b *bridge) Log(level hclog.Level, msg string, args ...any) {
 	if len(args) == 0 && level == hclog.Debug {
 		to = slog.LevelInfo // plain text, not a log entry of ours
 	}
-	ctx := context.Background()
-	if ofInstance(args) {
-		ctx = withOwnLevel(ctx)
-	}
-	if len(args) > 0 && !b.log.Enabled(ctx, to) {
-		return
-	}
 	suppressed, ok := b.plugin.allow(shorten(msg, maxLogText), time.Now())
-	if !ok || !b.log.Enabled(ctx, to) {
+	if !ok || !b.log.Enabled(context.Background(), to) {
 		return
 	}
 	if suppressed > 0 {
@@ -105,7 +102,7 @@ func (b *bridge) Log(level hclog.Level, msg string, args ...any) {
 	}
 	text, args, size := entryText(msg, withoutTimestamp(args))
 	b.plugin.wrote(size)
-	b.log.Log(ctx, to, text, args...)
+	b.log.Log(context.Background(), to, text, args...)
 }
 
 // Write takes what a plugin prints after its handshake, which go-plugin sends
@@ -128,9 +125,7 @@ func withoutTimestamp(args []any) []any {
 
 func slogLevel(level hclog.Level) slog.Level {
 	switch level {
-	case hclog.Trace:
-		return levelTrace
-	case hclog.Debug:
+	case hclog.Trace, hclog.Debug:
 		return slog.LevelDebug
 	case hclog.Warn:
 		return slog.LevelWarn
@@ -170,8 +165,13 @@ func (b *bridge) IsWarn() bool { return true }
 // IsError reports whether errors are logged.
 func (b *bridge) IsError() bool { return true }
 
-// GetLevel lets everything through to Log: an input may have a level of its own.
-func (b *bridge) GetLevel() hclog.Level { return hclog.Trace }
+// GetLevel lets go-plugin skip what would not be logged.
+func (b *bridge) GetLevel() hclog.Level {
+	if b.IsDebug() {
+		return hclog.Trace
+	}
+	return hclog.Info
+}
 
 // SetLevel does nothing: the level is the agent's.
 func (b *bridge) SetLevel(hclog.Level) {}

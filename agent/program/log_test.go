@@ -97,5 +97,6 @@ func TestTheLastWordIsThePlugins(t *testing.T) {
 	f("echo why >&2; exit 1", "why")
 	f("echo why >&2; setsid sleep 600 & exit 1", "why")
 	f("printf why >&2; exit 1", "why")
+	f("echo so >&2; printf 'panic: why\\n\\ngoroutine 1 [running]:\\n' >&2; exit 2", "panic: why")
 	f(`printf 'why\033[2J\377\n\n' >&2; exit 1`, "why\ufffd[2J\ufffd")
 }
