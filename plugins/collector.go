@@ -88,7 +88,7 @@ type Description struct {
 	// Sample is a complete [[inputs.NAME]] table with every option and its
 	// default; if empty it is made from New().
 	Sample string
-	// Measurements are the names that Gather may emit.
+	// Measurements are the names that Gather may emit; "*" stands for any.
 	Measurements []string
 	// Interval is how often to gather unless configured otherwise; 0: as often
 	// as the agent does. A collector with an Interval is gathered once at start

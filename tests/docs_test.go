@@ -89,18 +89,143 @@ func TestCollectorsOfTheReadme(t *testing.T) {
 	}
 }
 
-func TestCollectorOfTheAuthorsGuide(t *testing.T) {
-	m := newMachine(t)
-	m.buildSample("load", samplesOf(t, "docs/collectors.md", "go")[0])
-	config := "[agent]\n  hostname = \"primary\"\n  plugin_directory = [\"$DIR/plugins\"]\n[[outputs.file]]\n[[inputs.load]]\n"
-	stdout, stderr, code := run(t, m.command("vitals-agent", "--config", m.file("node.toml", config), "--test"))
-	if !regexp.MustCompile(`^> load,host=primary,source=proc load1=[0-9.]+ \d+\n$`).MatchString(stdout) || code != 0 {
-		t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
+// sampleWith returns the only sample of a language that holds a text.
+func sampleWith(t *testing.T, document, language, text string) string {
+	t.Helper()
+	var found []string
+	for _, s := range samplesOf(t, document, language) {
+		if strings.Contains(s, text) {
+			found = append(found, s)
+		}
 	}
-	_, stderr, code = run(t, m.command("vitals-agent", "--config", m.file("bad.toml", config+"  pth = \"x\"\n"), "--test"))
-	if code != 1 || !strings.Contains(stderr, "bad.toml:6:1: inputs.load.pth") || !strings.Contains(stderr, `"path"`) {
+	if len(found) != 1 {
+		t.Fatalf("%s has %d samples of %s with %q", document, len(found), language, text)
+	}
+	return found[0]
+}
+
+// like makes a pattern of a line that a document shows: the numbers in it may
+// be others.
+func like(line string) string {
+	line = strings.TrimSuffix(strings.TrimPrefix(line, "> "), "\n")
+	return regexp.MustCompile(`\d+(\\\.\d+)?`).ReplaceAllString(regexp.QuoteMeta(line), `[0-9.]+`)
+}
+
+// The commands with which the documents begin, as they stand there but for
+// sudo and the directory to install to.
+func TestQuickStartOfTheDocuments(t *testing.T) {
+	t.Parallel()
+	for _, document := range []string{"README.md", "docs/collectors.md"} {
+		m := newMachine(t)
+		if err := os.Symlink(root, filepath.Join(m.dir, "vitals")); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Mkdir(filepath.Join(m.dir, "work"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		script := strings.ReplaceAll(sampleWith(t, document, "sh", "plugins new"), "sudo ", "")
+		sh := m.offline(m.command("sh", "-euxc", script))
+		sh.Dir, sh.Env = filepath.Join(m.dir, "work"), append(sh.Env, "DIRECTORY="+m.dir+"/plugins")
+		if stdout, stderr, code := run(t, sh); code != 0 {
+			t.Fatalf("%s: exit code %d\n%s%s", document, code, stdout, stderr)
+		}
+		if document == "README.md" {
+			continue
+		}
+		config := m.file("node.toml", "[agent]\n  hostname = \"primary\"\n  plugin_directory = [\"$DIR/plugins\"]\n[[outputs.file]]\n"+
+			sampleWith(t, document, "toml", "inputs.load"))
+		m.prints(config, "load", like(sampleWith(t, document, "text", "load,host=primary")))
+	}
+}
+
+// guide prepares a machine with a program of the guide in its plugin directory.
+func guide(t *testing.T, name, code string) (m *machine, config string) {
+	t.Helper()
+	m = newMachine(t)
+	dir := filepath.Join(m.dir, "plugins")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if code != "" {
+		if err := os.WriteFile(filepath.Join(dir, "vitals-plugin-"+name), []byte(code), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return m, m.file("node.toml", "[agent]\n  hostname = \"n1\"\n  plugin_directory = [\"$DIR/plugins\"]\n[[outputs.file]]\n[[inputs."+name+"]]\n")
+}
+
+func TestGoOfTheGuide(t *testing.T) {
+	t.Parallel()
+	m, config := guide(t, "forks", "")
+	dir := m.buildSample("forks", sampleWith(t, "docs/collectors.md", "go", "package main"))
+	m.prints(config, "forks", `forks,host=n1,source=kernel started=\d+i,total=\d+i \d+`)
+	m.kept(filepath.Join(dir, "vitals-plugin-forks"))
+	bad := m.file("bad.toml", "[agent]\n  plugin_directory = [\"$DIR/plugins\"]\n[[inputs.forks]]\n  pth = \"x\"\n")
+	_, stderr, code := run(t, m.command("vitals-agent", "--config", bad, "--test"))
+	if code != 1 || !strings.Contains(stderr, "bad.toml:4:3: inputs.forks.pth") || !strings.Contains(stderr, `"path"`) {
 		t.Errorf("a misspelt option of a drop-in: exit code %d\n%s", code, stderr)
 	}
+}
+
+// What the guide shows of a collector that breaks the contract is what it gets.
+func TestCheckOfTheGuide(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	dir := m.buildSample("load", `package main
+
+import (
+	"context"
+
+	"github.com/rpicluster/vitals/plugins"
+)
+
+type load struct{}
+
+func (load) Gather(_ context.Context, b *plugins.Batch) error {
+	b.Lines([]byte("load value="))
+	return nil
+}
+
+func main() {
+	plugins.Serve(plugins.Description{Name: "load", Description: "Nothing.", New: func() plugins.Collector { return &load{} }})
+}
+`)
+	stdout, stderr, code := run(t, m.command("vitals-agent", "plugins", "check", filepath.Join(dir, "vitals-plugin-load")))
+	if code != 1 {
+		t.Errorf("exit code %d\n%s", code, stderr)
+	}
+	for line := range strings.Lines(sampleWith(t, "docs/collectors.md", "text", "run by hand")) {
+		if !regexp.MustCompile(`(?m)^` + like(line) + `$`).MatchString(stdout) {
+			t.Errorf("the guide shows\n%sbut it says\n%s", line, stdout)
+		}
+	}
+}
+
+func TestPythonOfTheGuide(t *testing.T) {
+	t.Parallel()
+	m, config := guide(t, "uptime", sampleWith(t, "docs/collectors.md", "python", "vitals.serve"))
+	m.installPython(filepath.Join(m.dir, "plugins"))
+	m.prints(config, "uptime", `uptime,host=n1,kernel=linux seconds=[0-9.]+ \d+`)
+	m.kept(filepath.Join(m.dir, "plugins/vitals-plugin-uptime"))
+}
+
+func TestNodeOfTheGuide(t *testing.T) {
+	t.Parallel()
+	m, config := guide(t, "entropy", sampleWith(t, "docs/collectors.md", "js", "serve("))
+	m.installNode(filepath.Join(m.dir, "plugins"))
+	m.prints(config, "entropy", `entropy,host=n1,source=kernel available=\d+i \d+`)
+	m.kept(filepath.Join(m.dir, "plugins/vitals-plugin-entropy"))
+}
+
+func TestShellOfTheGuide(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	script := m.file("processes.sh", sampleWith(t, "docs/collectors.md", "shell", "#!/bin/sh"))
+	if err := os.Chmod(script, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	table := strings.ReplaceAll(sampleWith(t, "docs/collectors.md", "toml", "inputs.exec"), "/usr/local/lib/vitals/processes.sh", script)
+	m.prints(m.file("node.toml", "[agent]\n  hostname = \"n1\"\n"+table), "exec", `processes_sh,host=n1 total=\d+i \d+`)
 }
 
 func TestNodeFilesOfTheReadme(t *testing.T) {

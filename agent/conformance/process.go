@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/rpicluster/vitals/agent/program"
@@ -125,7 +126,7 @@ func (p *process) connect(ctx context.Context, timeout time.Duration) error {
 	if err != nil {
 		return err
 	}
-	// As a URL is not taken apart further, any path will do.
+	// What follows passthrough is handed on as it is, whatever the path holds.
 	p.conn, err = grpc.NewClient("passthrough:///"+path, grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithContextDialer(func(ctx context.Context, path string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", path)
@@ -135,7 +136,7 @@ func (p *process) connect(ctx context.Context, timeout time.Duration) error {
 		return fmt.Errorf("connect to %s: %w", path, err)
 	}
 	p.CollectorClient = proto.NewCollectorClient(p.conn)
-	return nil
+	return p.established(ctx)
 }
 
 // address reads the handshake.
@@ -153,12 +154,20 @@ func (p *process) address(line string) (path string, err error) {
 	case filepath.Dir(f[3]) != p.sockets:
 		return "", fmt.Errorf("its socket is %s, which is not in the directory that it was told, %s", f[3], p.sockets)
 	}
-	if conn, err := net.Dial("unix", f[3]); err != nil {
-		return "", fmt.Errorf("nobody listens on its socket yet: %w", err)
-	} else {
-		conn.Close()
-	}
 	return f[3], nil
+}
+
+// established waits for the one connection that there is to be.
+func (p *process) established(ctx context.Context) error {
+	p.conn.Connect()
+	for {
+		switch state := p.conn.GetState(); {
+		case state == connectivity.Ready:
+			return nil
+		case state == connectivity.TransientFailure || !p.conn.WaitForStateChange(ctx, state):
+			return errors.New("nobody answers on its socket")
+		}
+	}
 }
 
 // alive says why the process is of no use any more.

@@ -185,9 +185,10 @@ type CollectorDescription struct {
 	Description string `protobuf:"bytes,4,opt,name=description,proto3" json:"description,omitempty"`
 	// A complete [[inputs.NAME]] table with every option and its default.
 	SampleConfig string `protobuf:"bytes,5,opt,name=sample_config,json=sampleConfig,proto3" json:"sample_config,omitempty"`
-	// The names of all options that Configure accepts.
+	// The names of all options that Configure accepts. One that is called like
+	// an option of the host's would never arrive, so such a program is refused.
 	Options []string `protobuf:"bytes,6,rep,name=options,proto3" json:"options,omitempty"`
-	// The measurements that Gather may emit.
+	// The measurements that Gather may emit; "*" stands for any.
 	Measurements []string `protobuf:"bytes,7,rep,name=measurements,proto3" json:"measurements,omitempty"`
 	Kind         Kind     `protobuf:"varint,8,opt,name=kind,proto3,enum=vitals.plugin.v1.Kind" json:"kind,omitempty"`
 	// How often the collector wants to be gathered unless the configuration

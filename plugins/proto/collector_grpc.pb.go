@@ -45,7 +45,8 @@ type CollectorClient interface {
 	// of which Gather reports differences.
 	Configure(ctx context.Context, in *ConfigureRequest, opts ...grpc.CallOption) (*ConfigureReply, error)
 	// Gather takes one reading of one instance. Of an instance that streams it
-	// is called only if that has asked to be prompted.
+	// is called only if that has asked to be prompted. An instance that there is
+	// none of is the gRPC error NOT_FOUND; the host then configures it again.
 	Gather(ctx context.Context, in *GatherRequest, opts ...grpc.CallOption) (*GatherReply, error)
 	// Stream sends readings of one instance as they happen, until the host
 	// ends the call. Only collectors of KIND_STREAM serve it. A reply with an
@@ -135,7 +136,8 @@ type CollectorServer interface {
 	// of which Gather reports differences.
 	Configure(context.Context, *ConfigureRequest) (*ConfigureReply, error)
 	// Gather takes one reading of one instance. Of an instance that streams it
-	// is called only if that has asked to be prompted.
+	// is called only if that has asked to be prompted. An instance that there is
+	// none of is the gRPC error NOT_FOUND; the host then configures it again.
 	Gather(context.Context, *GatherRequest) (*GatherReply, error)
 	// Stream sends readings of one instance as they happen, until the host
 	// ends the call. Only collectors of KIND_STREAM serve it. A reply with an
