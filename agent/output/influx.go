@@ -76,7 +76,7 @@ func (s *server) sender(l lane) *influx.Sender {
 		return known
 	}
 	sender := &influx.Sender{
-		Client: s.client, Logger: s.log,
+		Client: s.client, Logger: s.log, Fixed: s.route.policy.Tag == "",
 		Rejected: func(_ influx.Target, lines []byte, reason string) error {
 			s.reject(lines, bytes.Count(lines, []byte("\n")), reason)
 			return nil

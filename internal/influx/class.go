@@ -50,7 +50,8 @@ type WriteError struct {
 	// Dropped is how many lines a partial write left out, if the server said.
 	Dropped int
 
-	err error
+	others bool // every line that it could read, it has stored
+	err    error
 }
 
 func (e *WriteError) Error() string {
@@ -92,6 +93,7 @@ func classify(resp *http.Response, body []byte) *WriteError {
 		e.Dropped, _ = strconv.Atoi(m[1])
 	}
 	e.Class = classOf(resp.StatusCode, e.Message)
+	e.others = len(body) < maxAnswer && strings.HasPrefix(e.Message, "partial write: unable to parse '") && strings.Contains(e.Message, " dropped=0")
 	return e
 }
 

@@ -57,8 +57,13 @@ const (
 	doubt = 32
 )
 
-func newSearch(s *Sender, t Target, id uint32, lines [][]byte) *search {
-	return &search{sender: s, target: t, id: id, all: len(lines), todo: [][][]byte{lines}, limit: len(lines)}
+// newSearch begins with the answer to the write of the whole batch.
+func newSearch(sender *Sender, t Target, id uint32, lines [][]byte, e *WriteError, b Batch) *search {
+	s := &search{sender: sender, target: t, id: id, all: len(lines), limit: len(lines)}
+	if len(lines) == 0 || !s.settle(lines, e, b) {
+		s.todo = append(s.todo, lines)
+	}
+	return s
 }
 
 // run writes what is still to be written. An error leaves the rest for the
@@ -121,6 +126,9 @@ func (s *search) settleRefusal(part [][]byte, e *WriteError) {
 	switch {
 	case e.Class == Partial && e.Dropped >= len(part), verbatim && len(bad) == len(part):
 		s.set(part, e.Message)
+	case verbatim && len(bad) > 0 && e.others:
+		s.stored += len(good)
+		s.set(bad, e.Message)
 	case len(bad) > 0 && len(good) > 0:
 		// An answer may name too few: it speaks of one shard. Or too many: the
 		// type of a field may differ from shard to shard.

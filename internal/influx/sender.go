@@ -36,7 +36,10 @@ type Sender struct {
 	// CreateDatabase, if set, is asked for a database, or what a retention
 	// policy of it lacks, before the write is tried again.
 	CreateDatabase func(ctx context.Context, database string) error
-	Logger         *slog.Logger
+	// Fixed says that somebody has chosen the target, for all lines: that its
+	// retention policy is missing is then no fault of theirs, and they are held.
+	Fixed  bool
+	Logger *slog.Logger
 
 	search *search // in the batch that failed last
 	proof  proof   // a write that the server took
@@ -73,7 +76,7 @@ func (s *Sender) Deliver(ctx context.Context, t Target, b Batch) error {
 		if broken != nil {
 			return s.Rejected(t, b.Body, fmt.Sprintf("not gzip: %v", broken))
 		}
-		s.search = newSearch(s, t, id, cutLines(raw))
+		s.search = newSearch(s, t, id, cutLines(raw), err, b)
 	}
 	if err := s.search.run(ctx, b); err != nil {
 		return err
@@ -97,7 +100,7 @@ func (e *WriteError) takesApart(b Batch) bool {
 // write makes one write, and a second one if a database or retention policy
 // that was missing could be made.
 func (s *Sender) write(ctx context.Context, t Target, body []byte) *WriteError {
-	e := asWriteError(s.Client.Write(ctx, t, body))
+	e := s.attempt(ctx, t, body)
 	if e == nil || s.CreateDatabase == nil || e.Class != MissingDatabase && e.Class != Poison {
 		return e
 	}
@@ -111,7 +114,15 @@ func (s *Sender) write(ctx context.Context, t Target, body []byte) *WriteError {
 		}
 		return e
 	}
-	return asWriteError(s.Client.Write(ctx, t, body))
+	return s.attempt(ctx, t, body)
+}
+
+func (s *Sender) attempt(ctx context.Context, t Target, body []byte) *WriteError {
+	e := asWriteError(s.Client.Write(ctx, t, body))
+	if e != nil && e.Class == Poison && s.Fixed {
+		e.Class = Hold
+	}
+	return e
 }
 
 func asWriteError(err error) *WriteError {
