@@ -19,6 +19,7 @@ import (
 	"github.com/rpicluster/vitals/agent/collect"
 	"github.com/rpicluster/vitals/agent/config"
 	"github.com/rpicluster/vitals/agent/output"
+	"github.com/rpicluster/vitals/agent/program"
 	"github.com/rpicluster/vitals/plugins/builtin"
 )
 
@@ -61,7 +62,7 @@ func newAgent(f *flags, stdout, stderr io.Writer) (*agent, error) {
 		}
 		a.logFile, to = file, file
 	}
-	a.log = slog.New(slog.NewTextHandler(to, &slog.HandlerOptions{Level: &a.level}))
+	a.log = program.NewLogger(slog.NewTextHandler(to, &slog.HandlerOptions{Level: slog.LevelDebug - 4}), &a.level)
 	a.level.Set(level(f, c))
 	for _, w := range c.Warnings {
 		a.log.Warn(w)

@@ -228,10 +228,10 @@ func TestShimPrograms(t *testing.T) {
 
 func TestStandardErrorLandsAtItsLevel(t *testing.T) {
 	t.Parallel()
-	levels := map[string]string{"E": "ERROR", "W": "WARN", "I": "INFO", "D": "DEBUG"}
-	for _, debug := range []bool{false, true} {
-		p := newPrinter(t, fmt.Sprintf("debug = %v\n", debug), "[[inputs.execd]]\ncommand = [\"$DIR/execd\"]\n"+
-			"[[inputs.exec]]\ncommands = [[\"$DIR/exec\"]]\nlog_stderr = true\n")
+	f := func(agent, input, heard string) {
+		t.Helper()
+		p := newPrinter(t, agent, "[[inputs.execd]]\ncommand = [\"$DIR/execd\"]\n"+input+
+			"\n[[inputs.exec]]\ncommands = [[\"$DIR/exec\"]]\nlog_stderr = true\n"+input+"\n")
 		for _, name := range []string{"execd", "exec"} {
 			p.script(name, `for l in T D I W E; do echo "$l! `+name+` says $l" >&2; done; echo "`+name+` has no prefix" >&2; echo done v=1; [ `+name+` = exec ] || read -r _`)
 		}
@@ -240,20 +240,19 @@ func TestStandardErrorLandsAtItsLevel(t *testing.T) {
 		p.agent.stop()
 		log := p.read("vitals-agent.log")
 		for _, name := range []string{"execd", "exec"} {
-			for l, level := range levels {
+			for l, level := range map[string]string{"E": "ERROR", "W": "WARN", "I": "INFO", "D": "DEBUG", "T": "DEBUG-4"} {
 				want := fmt.Sprintf("level=%s msg=\"%s says %s\"", level, name, l)
-				if strings.Contains(log, want) != (debug || l != "D") {
-					t.Errorf("debug = %v: wrong about %s", debug, want)
+				if strings.Contains(log, want) != strings.Contains(heard, l) || strings.Contains(log, name+" says "+l) != strings.Contains(heard, l) {
+					t.Errorf("%s %s: wrong about %s in\n%s", agent, input, want, log)
 				}
 			}
-			if strings.Contains(log, name+" says T") {
-				t.Errorf("debug = %v: %s is heard at trace", debug, name)
-			}
-		}
-		if t.Failed() {
-			t.Log(log)
 		}
 	}
+	f("", "", "EWI")
+	f("debug = true\n", "", "EWID")
+	f("quiet = true\n", "", "E")
+	f("", `log_level = "trace"`, "EWIDT")
+	f("debug = true\n", `log_level = "warn"`, "EW")
 }
 
 // Nothing of a program, nor what it has started, is left when the agent stops

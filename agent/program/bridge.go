@@ -93,8 +93,15 @@ func (b *bridge) Log(level hclog.Level, msg string, args ...any) {
 	if len(args) == 0 && level == hclog.Debug {
 		to = slog.LevelInfo // plain text, not a log entry of ours
 	}
+	ctx := context.Background()
+	if ofInstance(args) {
+		ctx = withOwnLevel(ctx)
+	}
+	if len(args) > 0 && !b.log.Enabled(ctx, to) {
+		return
+	}
 	suppressed, ok := b.plugin.allow(shorten(msg, maxLogText), time.Now())
-	if !ok || !b.log.Enabled(context.Background(), to) {
+	if !ok || !b.log.Enabled(ctx, to) {
 		return
 	}
 	if suppressed > 0 {
@@ -102,7 +109,7 @@ func (b *bridge) Log(level hclog.Level, msg string, args ...any) {
 	}
 	text, args, size := entryText(msg, withoutTimestamp(args))
 	b.plugin.wrote(size)
-	b.log.Log(context.Background(), to, text, args...)
+	b.log.Log(ctx, to, text, args...)
 }
 
 // Write takes what a plugin prints after its handshake, which go-plugin sends
@@ -125,7 +132,9 @@ func withoutTimestamp(args []any) []any {
 
 func slogLevel(level hclog.Level) slog.Level {
 	switch level {
-	case hclog.Trace, hclog.Debug:
+	case hclog.Trace:
+		return levelTrace
+	case hclog.Debug:
 		return slog.LevelDebug
 	case hclog.Warn:
 		return slog.LevelWarn
@@ -165,13 +174,8 @@ func (b *bridge) IsWarn() bool { return true }
 // IsError reports whether errors are logged.
 func (b *bridge) IsError() bool { return true }
 
-// GetLevel lets go-plugin skip what would not be logged.
-func (b *bridge) GetLevel() hclog.Level {
-	if b.IsDebug() {
-		return hclog.Trace
-	}
-	return hclog.Info
-}
+// GetLevel lets everything through to Log: an input may have a level of its own.
+func (b *bridge) GetLevel() hclog.Level { return hclog.Trace }
 
 // SetLevel does nothing: the level is the agent's.
 func (b *bridge) SetLevel(hclog.Level) {}
