@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -16,29 +17,36 @@ const trimmed = "custom,inputs.cpu,inputs.mem,inputs.swap,inputs.temp,inputs.sys
 	"inputs.processes,inputs.kernel,inputs.linux_cpu,inputs.internal,inputs.exec,inputs.execd," +
 	"outputs.file,outputs.influxdb,outputs.discard,parsers.influx,serializers.influx"
 
-// buildTelegraf builds the Telegraf that tests/telegraf names, from its own
+// builtTelegraf builds the Telegraf that tests/telegraf names, from its own
 // module, so that it has the very dependencies that it is released with.
-func buildTelegraf(t *testing.T) string {
-	t.Helper()
+var builtTelegraf = sync.OnceValues(func() (path string, err error) {
 	const telegraf = "github.com/influxdata/telegraf"
-	run := func(dir string, args ...string) string {
-		cmd := exec.Command("go", args...)
-		cmd.Dir = dir
-		out, err := cmd.Output()
+	run := func(dir string, args ...string) (out string) {
 		if err != nil {
-			var stderr []byte
-			if exit, ok := err.(*exec.ExitError); ok {
-				stderr = exit.Stderr
-			}
-			t.Fatalf("go %s: %v\n%s", strings.Join(args, " "), err, stderr)
+			return ""
 		}
-		return strings.TrimSpace(string(out))
+		cmd := exec.Command("go", args...)
+		var text, complaint strings.Builder
+		cmd.Dir, cmd.Stdout, cmd.Stderr = dir, &text, &complaint
+		if failure := cmd.Run(); failure != nil {
+			err = fmt.Errorf("go %s: %w\n%s", strings.Join(args, " "), failure, complaint.String())
+		}
+		return strings.TrimSpace(text.String())
 	}
 	here := filepath.Join(root, "tests", "telegraf")
+	path = filepath.Join(root, "bin", "telegraf-of-our-inputs")
 	run(here, "mod", "download", telegraf)
 	source := run(here, "list", "-m", "-f", "{{.Dir}}", telegraf)
-	path := filepath.Join(t.TempDir(), "telegraf")
 	run(source, "build", "-buildvcs=false", "-ldflags=-s -w", "-tags", trimmed, "-o", path, "./cmd/telegraf")
+	return path, err
+})
+
+func buildTelegraf(t *testing.T) string {
+	t.Helper()
+	path, err := builtTelegraf()
+	if err != nil {
+		t.Fatal(err)
+	}
 	return path
 }
 
