@@ -49,7 +49,7 @@ bench: go-version ## size and speed: the programs beside what is installed (PEER
 	@$(MAKE) --no-print-directory dist TARGETS=amd64
 	@[ "$(PEERS)" != install ] || GO="$(GO)" sh tests/bench/install.sh
 	@$(GO) run ./tests/bench -programs dist/linux-amd64 -seconds $(BENCH_SECONDS) -telegraf "$(TELEGRAF)"
-	$(GO) test -run '^$$' -bench . -benchmem ./internal/... ./plugins/... ./relay/...
+	$(GO) test -run '^$$' -bench . -benchmem ./agent/... ./internal/... ./plugins/... ./relay/...
 
 dist: go-version ## static builds of both programs for amd64, arm64 and ARMv6 into dist/
 	@set -e; for target in $(TARGETS); do \

@@ -6,7 +6,7 @@
 //	   ├─ group "built-in" ── process (/proc/self/exe plugin) ─┐ gRPC
 //	   ├─ group "vitals-plugin-x" ── process ──────────────────┤
 //	   └─ instance "cpu" ── schedule ── Gather ◄───────────────┘
-//	           └─ refiner: check, drop, rename, tag, stamp ─► Sink
+//	           └─ refiner: check, select, rename, tag, stamp ─► Sink
 //
 // A group keeps its program running; an instance belongs to one group at a
 // time. Groups know nothing of schedules, and instances nothing of starts.

@@ -109,3 +109,30 @@ func TestFilteredLinesAreInTheStatus(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 }
+
+// BenchmarkRefine is the whole way of a reply from the collector to the sink.
+func BenchmarkRefine(b *testing.B) {
+	const lines = 1000
+	reply := bytes.Repeat([]byte("cpu,cpu=cpu-total,rack=a usage_user=12.3,usage_system=4.5,usage_idle=83.2,usage_nice=0 1700000000000000000\n"), lines)
+	f := func(name string, o selection.Options) {
+		b.Run(name, func(b *testing.B) {
+			filter, err := selection.New(o)
+			if err != nil {
+				b.Fatal(err)
+			}
+			r := newRefiner(config.Input{Filter: filter}, map[string]string{"host": "n1"}, func(context.Context, []byte, int) {}, slog.New(slog.DiscardHandler))
+			b.ReportAllocs()
+			for b.Loop() {
+				if n, _ := r.pass(b.Context(), reply, 17); n != lines {
+					b.Fatal(n)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/lines, "ns/line")
+		})
+	}
+	f("no filter", selection.Options{})
+	f("namepass exact", selection.Options{NamePass: []string{"cpu", "mem", "swap"}})
+	f("namepass globs", selection.Options{NamePass: []string{"mem*", "c?u", "disk*"}})
+	f("tagexclude", selection.Options{TagExclude: []string{"rack"}})
+	f("fieldinclude globs", selection.Options{FieldInclude: []string{"usage_[iu]*"}})
+}
