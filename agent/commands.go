@@ -61,16 +61,17 @@ func find(words []string) (c command, args []string, err error) {
 		}
 		names = append(names, c.name)
 	}
-	typed := words[0]
-	near := nodefile.Nearest(typed, names)
-	if _, known := group(typed); known || near == "" && len(words) > 1 {
-		typed = strings.Join(words[:min(len(words), 2)], " ")
-		near = nodefile.Nearest(typed, names)
+	first, two := words[0], strings.Join(words[:min(len(words), 2)], " ")
+	_, known := group(first)
+	for _, typed := range []string{first, two} {
+		if near := nodefile.Nearest(typed, names); near != "" && (typed == two || !known) {
+			return c, nil, fmt.Errorf("there is no command %q; did you mean %q? See vitals-agent --help", typed, near)
+		}
 	}
-	if near != "" {
-		return c, nil, fmt.Errorf("there is no command %q; did you mean %q? See vitals-agent --help", typed, near)
+	if known {
+		first = two
 	}
-	return c, nil, fmt.Errorf("there is no command %q; see vitals-agent --help", typed)
+	return c, nil, fmt.Errorf("there is no command %q; see vitals-agent --help", first)
 }
 
 // group returns the commands whose first word is name, and there are more.

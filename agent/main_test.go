@@ -116,6 +116,7 @@ func TestWrongFlags(t *testing.T) {
 	f("statu now", `there is no command "statu"; did you mean "status"?`)
 	f("config chek", `there is no command "config chek"; did you mean "config check"?`)
 	f("plugin list", `did you mean "plugins list"?`)
+	f("colour blue", `there is no command "colour"; see vitals-agent --help`)
 	f("help statu", `did you mean "status"?`)
 	f("status now", `status takes nothing after it, such as "now"`)
 	f("status --once", "--once is not for status; see vitals-agent status --help")
