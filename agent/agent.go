@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -19,7 +18,6 @@ import (
 	"github.com/rpicluster/vitals/agent/collect"
 	"github.com/rpicluster/vitals/agent/config"
 	"github.com/rpicluster/vitals/agent/output"
-	"github.com/rpicluster/vitals/agent/program"
 	"github.com/rpicluster/vitals/plugins/builtin"
 )
 
@@ -31,7 +29,8 @@ const primeTime = 500 * time.Millisecond
 type agent struct {
 	flags      *flags
 	log        *slog.Logger
-	level      slog.LevelVar
+	levels     levels
+	secrets    blotter
 	stdout     io.Writer
 	logFile    io.Closer // nil: standard error
 	started    time.Time
@@ -54,20 +53,53 @@ func newAgent(f *flags, stdout, stderr io.Writer) (*agent, error) {
 		return nil, err
 	}
 	a := &agent{flags: f, config: c, stdout: stdout, started: time.Now()}
-	to := stderr
-	if c.Agent.LogFile != "" && !f.test {
-		file, err := openLog(c.Agent.LogFile)
-		if err != nil {
-			return nil, err
-		}
-		a.logFile, to = file, file
+	how := c.Agent.Log
+	if f.test {
+		how.File = ""
 	}
-	a.log = program.NewLogger(slog.NewTextHandler(to, &slog.HandlerOptions{Level: slog.LevelDebug - 4}), &a.level)
-	a.level.Set(level(f, c))
+	if a.log, a.logFile, err = openLog(how, stderr, &a.levels, &a.secrets); err != nil {
+		return nil, err
+	}
+	a.applyLog(c)
 	for _, w := range c.Warnings {
 		a.log.Warn(w)
 	}
+	for _, s := range c.Skipped {
+		a.log.Warn(s)
+	}
 	return a, nil
+}
+
+// applyLog makes the log what a configuration wants it to be.
+func (a *agent) applyLog(c *config.Config) {
+	a.secrets.add(c.Secrets)
+	own := map[string]slog.Level{}
+	for _, in := range c.Inputs {
+		if in.LogLevel != "" {
+			own[in.ID] = slogLevel(in.LogLevel)
+		}
+	}
+	for _, out := range c.Outputs {
+		if out.LogLevel != "" {
+			own[out.ID] = slogLevel(out.LogLevel)
+		}
+	}
+	a.levels.set(level(a.flags, c), own)
+}
+
+// slogLevel is a log_level of the node file.
+func slogLevel(name string) slog.Level {
+	switch name {
+	case "error":
+		return slog.LevelError
+	case "warn":
+		return slog.LevelWarn
+	case "debug":
+		return slog.LevelDebug
+	case "trace":
+		return slog.LevelDebug - 4
+	}
+	return slog.LevelInfo
 }
 
 func (a *agent) close() {
@@ -81,6 +113,7 @@ func loadConfig(f *flags) (*config.Config, error) {
 	sources := config.Find(f.sources)
 	c, err := config.Read(sources, config.Options{
 		Builtins: builtin.All(), InputFilter: f.inputFilter, OutputFilter: f.outputFilter, NoOutputs: f.test,
+		Select: f.selectors, SkipUnknown: f.skipUnknown,
 	})
 	if c == nil && errors.Is(err, fs.ErrNotExist) && f.sources.Empty() {
 		return nil, config.Missing(sources)
@@ -102,8 +135,10 @@ func mistakes(err error) error {
 func checkConfig(ctx context.Context, f *flags, stdout, stderr io.Writer) error {
 	c, err := loadConfig(f)
 	var warnings []string
+	var secrets blotter
 	if c != nil {
-		warnings = c.Warnings
+		warnings = append(c.Warnings, c.Skipped...)
+		secrets.add(c.Secrets)
 	}
 	if err == nil {
 		var more []string
@@ -111,10 +146,10 @@ func checkConfig(ctx context.Context, f *flags, stdout, stderr io.Writer) error 
 		warnings = append(warnings, more...)
 	}
 	for _, w := range warnings {
-		fmt.Fprintln(stderr, "warning:", w)
+		fmt.Fprintln(stderr, "warning:", secrets.blot(w))
 	}
 	if err != nil {
-		return err
+		return secrets.clean(err)
 	}
 	_, err = fmt.Fprintf(stdout, "%s: sound; %s, %s\n", c.Path, count(len(c.Inputs), "input"), count(len(c.Outputs), "output"))
 	return err
@@ -151,17 +186,6 @@ func level(f *flags, c *config.Config) slog.Level {
 		return slog.LevelError
 	}
 	return slog.LevelInfo
-}
-
-func openLog(path string) (*os.File, error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
-		return nil, fmt.Errorf("make directory of the log file: %w", err)
-	}
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o640)
-	if err != nil {
-		return nil, fmt.Errorf("open log file: %w", err)
-	}
-	return f, nil
 }
 
 // gathering is what the supervisor does by a configuration.

@@ -27,15 +27,15 @@ type command struct {
 // commands are all of them, in the order in which the help lists them.
 func commands() []command {
 	return []command{
-		{name: runCommand, flags: "test once input-filter output-filter watch-config", short: "gather and send until told to stop; may be left out", run: runAgent},
-		{name: "config check", flags: "input-filter output-filter", short: "say what is wrong with the node file", more: configCheckHelp, run: checkConfig},
+		{name: runCommand, flags: "test once input-filter output-filter select skip-unknown-plugins watch-config", short: "gather and send until told to stop; may be left out", run: runAgent},
+		{name: "config check", flags: "input-filter output-filter select skip-unknown-plugins", short: "say what is wrong with the node file", more: configCheckHelp, run: checkConfig},
 		{name: "reload", flags: "json", short: "read the node file again; touch only what has changed", more: reloadHelp, run: askReload},
-		{name: "plugins new", args: "NAME", flags: "dir module vitals", short: "write the source of a collector in Go", more: newHelp, run: newPlugin},
-		{name: "plugins check", args: "FILE", flags: "json", short: "whether a collector keeps the contract", more: checkHelp, run: checkPlugin},
-		{name: "plugins describe", args: "FILE", short: "what a collector says of itself, as JSON", more: describeHelp, run: describePlugin},
 		{name: "plugins list", flags: "json", short: "which collectors there are, and which may be run", more: listHelp, run: listPlugins},
+		{name: "plugins describe", args: "FILE", short: "what a collector says of itself, as JSON", more: describeHelp, run: describePlugin},
 		{name: "plugins trust", args: "FILE…", flags: "remove", short: "pin drop-ins as they are now", more: trustHelp, run: trustPlugins},
 		{name: "plugins retry", args: "NAME", short: "start a collector's program again that was left alone", more: retryHelp, run: askRetry},
+		{name: "plugins new", args: "NAME", flags: "dir module vitals", short: "write the source of a collector in Go", more: newHelp, run: newPlugin},
+		{name: "plugins check", args: "FILE", flags: "json", short: "whether a collector keeps the contract", more: checkHelp, run: checkPlugin},
 		{name: "buffer list", flags: "json", short: "what waits to be sent, and what was refused", more: bufferListHelp, run: listBuffers},
 		{name: "buffer show", args: "BUFFER", flags: "limit rejected", short: "print the lines of a buffer", more: bufferShowHelp, run: showBuffer},
 		{name: "buffer replay", args: "BUFFER", flags: "to", short: "send refused or orphaned lines once more", more: bufferReplayHelp, run: replayBuffer},
@@ -61,17 +61,14 @@ func find(words []string) (c command, args []string, err error) {
 		}
 		names = append(names, c.name)
 	}
-	first, two := words[0], strings.Join(words[:min(len(words), 2)], " ")
-	_, known := group(first)
-	for _, typed := range []string{first, two} {
-		if near := nodefile.Nearest(typed, names); near != "" && (typed == two || !known) {
-			return c, nil, fmt.Errorf("there is no command %q; did you mean %q? See vitals-agent --help", typed, near)
-		}
+	typed := strings.Join(words[:min(len(words), 2)], " ")
+	if _, known := group(words[0]); !known {
+		typed = words[0]
 	}
-	if known {
-		first = two
+	if near := nodefile.Nearest(typed, names); near != "" {
+		return c, nil, fmt.Errorf("there is no command %q; did you mean %q? See vitals-agent --help", typed, near)
 	}
-	return c, nil, fmt.Errorf("there is no command %q; see vitals-agent --help", first)
+	return c, nil, fmt.Errorf("there is no command %q; see vitals-agent --help", typed)
 }
 
 // group returns the commands whose first word is name, and there are more.
@@ -84,12 +81,12 @@ func group(name string) (members []command, ok bool) {
 	return members, len(members) > 0
 }
 
-// head is the command and what has to follow it.
-func (c command) head() string { return strings.TrimSpace(c.name + " " + c.args) }
-
 // usage is how the command is typed.
 func (c command) usage() string {
-	parts := []string{c.head()}
+	parts := []string{c.name}
+	if c.args != "" {
+		parts = append(parts, c.args)
+	}
 	for name := range strings.FieldsSeq(c.flags) {
 		if form := flagForms[name]; form != "" && c.name != runCommand {
 			parts = append(parts, "["+form+"]")
@@ -152,13 +149,17 @@ func helpFor(words []string) (string, error) {
 func list(all []command) string {
 	var b strings.Builder
 	for _, c := range all {
-		fmt.Fprintf(&b, "  %-*s%s\n", helpColumn, c.head(), c.short)
+		if usage := c.usage(); len(usage) < helpColumn {
+			fmt.Fprintf(&b, "  %-*s%s\n", helpColumn, usage, c.short)
+		} else {
+			fmt.Fprintf(&b, "  %s\n  %-*s%s\n", usage, helpColumn, "", c.short)
+		}
 	}
 	return b.String()
 }
 
 // helpColumn is where in the list it says what a command is for.
-const helpColumn = 26
+const helpColumn = 30
 
 // runAgent does what the program is for: gather and send.
 func runAgent(ctx context.Context, f *flags, stdout, stderr io.Writer) error {
@@ -173,10 +174,15 @@ func runAgent(ctx context.Context, f *flags, stdout, stderr io.Writer) error {
 		return err
 	}
 	defer a.close()
+	return a.secrets.clean(a.run(ctx))
+}
+
+// run does what the flags ask for.
+func (a *agent) run(ctx context.Context) error {
 	switch {
-	case f.test:
+	case a.flags.test:
 		return a.testGather(ctx)
-	case f.once:
+	case a.flags.once:
 		return a.once(ctx)
 	}
 	return a.serve(ctx)

@@ -28,6 +28,8 @@ What to run:
   --config-directory DIR every file in it and below whose name ends in .conf; may be repeated
   --input-filter  A:B    only the inputs of these names
   --output-filter A:B    only the outputs of these names
+  --select "a=b;c=d*"    only tables with these labels, and those without any; several: either
+  --skip-unknown-plugins leave out tables of plugins that there are not, instead of not starting
 
 How:
   --test                 exit code 1 if a collector fails
@@ -57,6 +59,8 @@ type flags struct {
 	help    bool     // show what can be typed, of args if there are any
 
 	sources      config.Sources
+	selectors    []config.Selector
+	skipUnknown  bool
 	inputFilter  []string
 	outputFilter []string
 	test, once   bool
@@ -80,6 +84,12 @@ func parseFlags(args []string) (*flags, error) {
 	set.SetOutput(io.Discard)
 	set.Func("config", "", appendTo(&f.sources.Files))
 	set.Func("config-directory", "", appendTo(&f.sources.Directories))
+	set.Func("select", "", func(text string) error {
+		selector, err := config.ParseSelector(text)
+		f.selectors = append(f.selectors, selector)
+		return err
+	})
+	set.BoolVar(&f.skipUnknown, "skip-unknown-plugins", false, "")
 	set.StringVar(&inputs, "input-filter", "", "")
 	set.StringVar(&outputs, "output-filter", "", "")
 	set.StringVar(&f.watchConfig, "watch-config", "", "")
@@ -173,7 +183,6 @@ func flagError(set *flag.FlagSet, err error) error {
 var telegrafFlags = map[string]string{
 	"test-wait":        "--test gathers once and ends; it needs no time to wait",
 	"pidfile":          "vitals-agent writes no pid file; its service manager knows its process",
-	"select":           "this version knows no labels; use --input-filter",
 	"sample-config":    "see config.example.toml, and the README of each collector",
 	"usage":            "see the README of each collector",
 	"plugin-directory": "set plugin_directory in the [agent] table",

@@ -29,14 +29,15 @@ func (a *agent) reload(ctx context.Context) (reloaded, error) {
 	if err != nil {
 		return reloaded{}, err
 	}
-	done := reloaded{Warnings: c.Warnings, Restart: a.keepFixed(&c.Agent)}
+	a.secrets.add(c.Secrets)
+	done := reloaded{Warnings: append(c.Warnings, c.Skipped...), Restart: a.keepFixed(&c.Agent)}
 	if done.Inputs, err = a.supervisor.Reload(ctx, a.gathering(c)); err != nil {
 		return reloaded{}, mistakes(err)
 	}
 	a.mu.Lock()
 	a.config = c
 	a.mu.Unlock()
-	a.level.Set(level(a.flags, c))
+	a.applyLog(c)
 	done.Outputs, err = a.outputs.reload(ctx, c.Outputs)
 	return done, err
 }
@@ -45,7 +46,8 @@ func (a *agent) reload(ctx context.Context) (reloaded, error) {
 // those that the file has otherwise.
 func (a *agent) keepFixed(next *config.Agent) (differ []string) {
 	is := &a.config.Agent
-	fix(&differ, "logfile", &next.LogFile, is.LogFile)
+	fix(&differ, "logfile", &next.Log.File, is.Log.File)
+	fix(&differ, "the other options of the log", &next.Log, is.Log)
 	fix(&differ, "buffer_strategy", &next.DiskBuffer, is.DiskBuffer)
 	fix(&differ, "buffer_directory", &next.BufferDirectory, is.BufferDirectory)
 	return differ

@@ -32,11 +32,13 @@ type status struct {
 	// ReloadError is what was wrong with the node file when it was last read
 	// again; what runs is what it was before.
 	ReloadError string `json:"reload_error,omitempty"`
+	// Skipped are the tables that were left out, see --skip-unknown-plugins.
+	Skipped []string `json:"skipped,omitempty"`
 }
 
 func (a *agent) status() status {
 	a.mu.Lock()
-	s := status{Version: version, Node: a.config.Host, Config: a.config.Path, Sources: a.config.Sources, Started: a.started, Uptime: time.Since(a.started)}
+	s := status{Version: version, Node: a.config.Host, Config: a.config.Path, Sources: a.config.Sources, Started: a.started, Uptime: time.Since(a.started), Skipped: a.config.Skipped}
 	if a.reloadErr != nil {
 		s.ReloadError = a.reloadErr.Error()
 	}
@@ -105,7 +107,7 @@ func (a *agent) answer(ctx context.Context, ln net.Listener) (stop func()) {
 		_ = writeJSON(w, retried{Inputs: n})
 	})
 	a.serveBuffers(ctx, mux)
-	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 5 * time.Second}
+	srv := &http.Server{Handler: a.secrets.answers(mux), ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 5 * time.Second}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -187,6 +189,9 @@ func (s *status) troubles(now time.Time) string {
 	var b strings.Builder
 	if s.ReloadError != "" {
 		fmt.Fprintf(&b, "\nnode file: not reloaded, everything goes on as it was: %s", s.ReloadError)
+	}
+	for _, table := range s.Skipped {
+		fmt.Fprintf(&b, "\n%s", table)
 	}
 	for _, in := range s.Inputs {
 		if in.Notice != "" {

@@ -23,6 +23,12 @@ func (in *instance) gather(ctx context.Context, tick time.Time) error {
 	begun := time.Now()
 	reply, err := in.ask(ctx, limit, nano)
 	took := time.Since(begun)
+	switch in.input.TimeSource {
+	case "collection_start":
+		nano = stamp(begun, in.input.Precision, every)
+	case "collection_end":
+		nano = stamp(begun.Add(took), in.input.Precision, every)
+	}
 	var n, bad int
 	if reply != nil {
 		n, bad = in.lines.pass(context.WithoutCancel(ctx), reply.Lines, nano)

@@ -119,6 +119,9 @@ func (r *refiner) pass(ctx context.Context, body []byte, tickUnixNano int64) (n,
 		if err == io.EOF {
 			break
 		}
+		if r.input.TimeSource != "" && r.input.TimeSource != "metric" {
+			l.Timestamp = nil
+		}
 		switch {
 		case err != nil:
 		case !r.input.Filter.Selects(l, &r.text):

@@ -22,7 +22,7 @@ type Agent struct {
 	BatchSize        int
 	BufferLimit      int
 	Debug, Quiet     bool
-	LogFile          string
+	Log              Log
 	Hostname         string // empty: no host tag
 	// AlwaysLocalTags and AlwaysGlobalTags add an input's own tags and the
 	// global ones again if its filters have taken them away.
@@ -51,7 +51,7 @@ type agentTable struct {
 	BufferLimit      int               `toml:"metric_buffer_limit"`
 	Debug            bool              `toml:"debug"`
 	Quiet            bool              `toml:"quiet"`
-	LogFile          string            `toml:"logfile"`
+	logTable
 	Hostname         string            `toml:"hostname"`
 	OmitHostname     bool              `toml:"omit_hostname"`
 	AlwaysLocalTags  bool              `toml:"always_include_local_tags"`
@@ -74,6 +74,7 @@ const DefaultGatherTimeout = 5 * time.Second
 
 func defaultAgent() agentTable {
 	return agentTable{
+		logTable:        logTable{RotateKeep: 5},
 		Interval:        nodefile.Duration(10 * time.Second),
 		RoundInterval:   true,
 		GatherTimeout:   nodefile.Duration(DefaultGatherTimeout),
@@ -92,6 +93,7 @@ func defaultAgent() agentTable {
 
 func (l *loader) agent() Agent {
 	s, _ := l.file.Table("agent")
+	l.fillIn(s)
 	l.refuse(s, agentUnsupported)
 	t := defaultAgent()
 	l.fail(s.Decode(&t))
@@ -102,7 +104,7 @@ func (l *loader) agent() Agent {
 		GatherTimeout: t.GatherTimeout.Std(),
 		FlushInterval: t.FlushInterval.Std(), FlushJitter: t.FlushJitter.Std(),
 		BatchSize: t.BatchSize, BufferLimit: t.BufferLimit,
-		Debug: t.Debug, Quiet: t.Quiet, LogFile: t.LogFile,
+		Debug: t.Debug, Quiet: t.Quiet, Log: l.log(s, &t.logTable),
 		AlwaysLocalTags: t.AlwaysLocalTags, AlwaysGlobalTags: t.AlwaysGlobalTags,
 		DiskBuffer: t.BufferStrategy != "memory", BufferDirectory: t.BufferDirectory,
 		BatchBytes: int64(t.BatchBytes), BufferMaxBytes: int64(t.BufferMaxBytes), BufferMaxAge: t.BufferMaxAge.Std(),

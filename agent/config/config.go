@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/rpicluster/vitals/agent/selection"
+	"github.com/rpicluster/vitals/agent/trust"
 	"github.com/rpicluster/vitals/internal/nodefile"
 	"github.com/rpicluster/vitals/plugins"
 )
@@ -30,6 +31,9 @@ type Config struct {
 	Inputs   []Input
 	Outputs  []Output
 	Warnings []string // accepted, but probably not meant
+	Skipped  []string // tables of plugins that there are not, where that is allowed
+	// Secrets are values that nothing may show: see Redactor.
+	Secrets []string
 }
 
 // Input is one [[inputs.NAME]] table: the host's options, and the collector's
@@ -47,6 +51,9 @@ type Input struct {
 	GatherTimeout  time.Duration // 0: the default
 	Isolate        bool
 	LogLevel       string
+	// TimeSource is "collection_start" or "collection_end" if lines are stamped
+	// with that time, whatever their own is.
+	TimeSource     string
 	Env            map[string]string
 	NameOverride   string
 	Prefix, Suffix string
@@ -77,6 +84,10 @@ type Options struct {
 	InputFilter, OutputFilter []string
 	// NoOutputs leaves the outputs unread, as for a test gather.
 	NoOutputs bool
+	// Select keeps only the tables whose labels one of them matches.
+	Select []Selector
+	// SkipUnknown leaves out plugins that there are not.
+	SkipUnknown bool
 }
 
 // Load reads the node file at path.
@@ -98,7 +109,12 @@ func Read(s Sources, o Options) (*Config, error) {
 	}
 	l.warnings = append(warnings, files.Warnings...)
 	c := l.load()
-	c.Path, c.Sources, c.Warnings = files.Name, s, l.warnings
+	c.Path, c.Sources = files.Name, s
+	c.Skipped, c.Secrets = l.skipped, l.secrets
+	blot := Redactor(l.secrets)
+	for _, w := range l.warnings {
+		c.Warnings = append(c.Warnings, blot.Replace(w))
+	}
 	return c, l.err()
 }
 
@@ -107,6 +123,12 @@ type loader struct {
 	file     *nodefile.Files
 	warnings []string
 	errs     []error
+
+	rules      trust.Rules
+	storesByID map[string]store
+	secrets    []string
+	skipped    []string
+	unknown    []string // plugins that there are not
 }
 
 func (l *loader) fail(err error) {
@@ -114,39 +136,41 @@ func (l *loader) fail(err error) {
 		for _, e := range joined.Unwrap() {
 			l.fail(e)
 		}
-	} else if err != nil {
+	} else if err != nil && err != errSaid {
 		l.errs = append(l.errs, err)
 	}
 }
 
 func (l *loader) warn(err error) { l.warnings = append(l.warnings, err.Error()) }
 
+// err is everything that is wrong, without the secrets that it may quote.
 func (l *loader) err() error {
 	slices.SortStableFunc(l.errs, nodefile.ByPlace)
-	return errors.Join(l.errs...)
+	blot := Redactor(l.secrets)
+	for i, err := range l.errs {
+		if text := err.Error(); blot.Replace(text) != text {
+			l.errs[i] = errors.New(blot.Replace(text))
+		}
+	}
+	return errors.Join(append(l.errs, l.whatToDo())...)
 }
 
 func (l *loader) load() *Config {
+	l.storesByID = l.stores()
 	c := &Config{Agent: l.agent()}
 	c.Tags = l.globalTags(c.Agent)
 	c.Host = c.Tags["host"]
-	for _, kind := range []string{"processors", "aggregators", "secretstores"} {
-		l.refuseKind(kind)
+	l.rules = c.Agent.Trust
+	for _, kind := range []string{"processors", "aggregators"} {
+		if _, err := l.sections(kind, nil); !l.SkipUnknown {
+			l.fail(err)
+		}
 	}
 	c.Inputs = l.inputs(c.Agent)
 	if !l.NoOutputs {
 		c.Outputs = l.outputs(c.Agent)
 	}
 	return c
-}
-
-// refuseKind refuses every plugin of a kind that the agent does not have.
-func (l *loader) refuseKind(kind string) {
-	sections, err := l.file.Plugins(kind)
-	l.fail(err)
-	for _, s := range sections {
-		l.fail(s.Errorf("", "this version of vitals-agent has no %s yet; remove the table", kind))
-	}
 }
 
 // globalTags merges [global_tags] and [tags], its older name, and adds the
@@ -158,6 +182,7 @@ func (l *loader) globalTags(a Agent) map[string]string {
 		if !ok {
 			continue
 		}
+		l.fillIn(s)
 		l.fail(s.Decode(&tags))
 		l.checkTags(s, "", tags)
 	}

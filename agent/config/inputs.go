@@ -1,9 +1,7 @@
 package config
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"path/filepath"
 	"reflect"
@@ -46,18 +44,20 @@ type hostOptions struct {
 	NamePrefix       string             `toml:"name_prefix"`
 	NameSuffix       string             `toml:"name_suffix"`
 	Tags             map[string]string  `toml:"tags"`
+	TimeSource       string             `toml:"time_source"`
 }
 
 var (
 	hostKeys = []string{"alias", "interval", "precision", "collection_jitter", "collection_offset",
-		"gather_timeout", "isolate", "log_level", "plugin_env", "max_lines", "max_series", "name_override", "name_prefix", "name_suffix", "tags"}
+		"gather_timeout", "isolate", "log_level", "plugin_env", "max_lines", "max_series", "name_override", "name_prefix", "name_suffix", "tags", "time_source"}
+	timeSources = []string{"", "metric", "collection_start", "collection_end"}
 	logLevels   = []string{"", "error", "warn", "info", "debug", "trace"}
 	pluginName  = regexp.MustCompile(`^[a-z][a-z0-9_]{0,31}$`)
 	environment = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 )
 
 func (l *loader) inputs(a Agent) []Input {
-	sections, err := l.file.Plugins("inputs")
+	sections, err := l.sections("inputs", l.InputFilter)
 	l.fail(err)
 	if err == nil && len(sections) == 0 {
 		l.fail(&nodefile.Error{File: l.file.Name, Text: "there is no input; add one, such as [[inputs.cpu]]"})
@@ -121,6 +121,9 @@ func names(sections []*nodefile.Section) []string {
 
 func (l *loader) input(a Agent, s *nodefile.Section) Input {
 	l.refuse(s, inputUnsupported)
+	if _, ok := l.builtin(s.Name); ok {
+		l.refuse(s, inputIgnored)
+	}
 	filter := l.filter(s)
 	var t hostOptions
 	host := s.Take(hostKeys...)
@@ -130,7 +133,7 @@ func (l *loader) input(a Agent, s *nodefile.Section) Input {
 		Name: s.Name, Alias: t.Alias, section: s,
 		Interval: a.Interval, IntervalSet: t.Interval != nil, Precision: a.Precision,
 		Jitter: a.CollectionJitter, Offset: a.CollectionOffset, GatherTimeout: a.GatherTimeout,
-		Isolate: t.Isolate || len(t.PluginEnv) > 0, LogLevel: t.LogLevel, Env: t.PluginEnv,
+		Isolate: t.Isolate || len(t.PluginEnv) > 0, LogLevel: t.LogLevel, TimeSource: t.TimeSource, Env: t.PluginEnv,
 		NameOverride: t.NameOverride, Prefix: t.NamePrefix, Suffix: t.NameSuffix, Tags: t.Tags,
 		Filter: filter, AlwaysLocalTags: a.AlwaysLocalTags, AlwaysGlobalTags: a.AlwaysGlobalTags,
 	}
@@ -181,8 +184,9 @@ func (l *loader) checkHostOptions(s *nodefile.Section, t *hostOptions) {
 			l.fail(s.Errorf(key, "must not be negative; 0 is for no bound"))
 		}
 	}
-	if !slices.Contains(logLevels, t.LogLevel) {
-		l.fail(s.Errorf("log_level", "%q is none of error, warn, info, debug and trace", t.LogLevel))
+	l.checkLogLevel(s, t.LogLevel)
+	if !slices.Contains(timeSources, t.TimeSource) {
+		l.fail(s.Errorf("time_source", "%q is none of metric, collection_start and collection_end", t.TimeSource))
 	}
 	for name := range t.PluginEnv {
 		if !environment.MatchString(name) {
@@ -197,6 +201,12 @@ func (l *loader) checkHostOptions(s *nodefile.Section, t *hostOptions) {
 func (l *loader) checkName(s *nodefile.Section, parts ...string) {
 	if strings.ContainsAny(strings.Join(parts, ""), "\r\n") {
 		l.fail(s.Errorf("", "a name cannot hold a line break"))
+	}
+}
+
+func (l *loader) checkLogLevel(s *nodefile.Section, level string) {
+	if !slices.Contains(logLevels, level) {
+		l.fail(s.Errorf("log_level", "%q is none of error, warn, info, debug and trace", level))
 	}
 }
 
@@ -218,9 +228,7 @@ func (l *loader) resolve(a Agent, s *nodefile.Section, in *Input) {
 		return
 	}
 	in.Executable = found
-	if errors.Is(err, fs.ErrNotExist) {
-		l.fail(s.Errorf("", "%s", l.missing(a, s.Name)))
-	} else if err != nil {
+	if err != nil {
 		l.fail(s.Errorf("", "look for it: %v", err))
 	}
 }
@@ -236,7 +244,7 @@ func (l *loader) builtin(name string) (plugins.Description, bool) {
 
 // missing says of a collector that there is none what there is, where it was
 // looked for, and what to do.
-func (l *loader) missing(a Agent, name string) string {
+func (l *loader) missing(name string) string {
 	known := map[string]bool{}
 	for _, d := range l.Builtins {
 		known[d.Name] = true
@@ -247,14 +255,14 @@ func (l *loader) missing(a Agent, name string) string {
 	all := slices.Sorted(maps.Keys(known))
 	var b strings.Builder
 	b.WriteString("there is no such collector")
-	if near := nodefile.Nearest(name, append(a.Trust.Names(), all...)); near != "" {
+	if near := nodefile.Nearest(name, append(l.rules.Names(), all...)); near != "" {
 		fmt.Fprintf(&b, "; did you mean [[inputs.%s]]?", near)
 	} else {
 		b.WriteString(".")
 	}
 	fmt.Fprintf(&b, " It is not built in (those are %s)", strings.Join(all, ", "))
 	var tried []string
-	for _, dir := range a.Trust.Directories {
+	for _, dir := range l.rules.Directories {
 		tried = append(tried, "no "+filepath.Join(dir, trust.Prefix+name))
 	}
 	if len(tried) == 0 {

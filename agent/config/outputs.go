@@ -19,6 +19,8 @@ type Output struct {
 	Name  string // influxdb, influxdb_v2, file or discard
 	Alias string
 
+	LogLevel string
+
 	FlushInterval, FlushJitter time.Duration
 	BatchSize, BufferLimit     int           // lines
 	BatchBytes                 int64         // of one write, inflated
@@ -66,6 +68,7 @@ type Route struct {
 // outputOptions are the options of every output.
 type outputOptions struct {
 	Alias          string             `toml:"alias"`
+	LogLevel       string             `toml:"log_level"`
 	FlushInterval  nodefile.Duration  `toml:"flush_interval"`
 	FlushJitter    *nodefile.Duration `toml:"flush_jitter"`
 	BatchSize      int                `toml:"metric_batch_size"`
@@ -83,7 +86,7 @@ type discardOptions struct {
 var outputNames = []string{"influxdb", "influxdb_v2", "file", "discard"}
 
 func (l *loader) outputs(a Agent) []Output {
-	sections, err := l.file.Plugins("outputs")
+	sections, err := l.sections("outputs", l.OutputFilter)
 	l.fail(err)
 	if err == nil && len(sections) == 0 {
 		l.fail(&nodefile.Error{File: l.file.Name, Text: "there is no output; add one, such as [[outputs.influxdb]] with urls = [\"http://127.0.0.1:8186\"]"})
@@ -148,18 +151,13 @@ func (l *loader) output(a Agent, s *nodefile.Section) (Output, bool) {
 		l.fileOutput(s, &o)
 	case "discard":
 		l.discard(s, &o)
-	default:
-		text := "there is no such output; there are influxdb, influxdb_v2, file and discard"
-		if near := nodefile.Nearest(s.Name, outputNames); near != "" {
-			text += fmt.Sprintf("; did you mean [[outputs.%s]]?", near)
-		}
-		l.fail(s.Errorf("", "%s", text))
-		return o, false
 	}
 	return o, true
 }
 
 func (l *loader) common(s *nodefile.Section, t outputOptions, o *Output) {
+	l.checkLogLevel(s, t.LogLevel)
+	o.LogLevel = t.LogLevel
 	if o.Alias = t.Alias; strings.ContainsAny(t.Alias, "/\x00") || strings.HasPrefix(t.Alias, ".") {
 		l.fail(s.Errorf("alias", "names a directory, so it cannot hold / nor begin with a dot"))
 	}

@@ -15,20 +15,12 @@ type refusal struct {
 	sentence string
 	harmless []any
 	always   bool // whatever the value: it has no meaning here
+	warning  bool // it is no mistake, since the same lines arrive
 }
 
 const (
-	noCEL      = "this version of vitals-agent does not read CEL yet; say it with namepass, tagpass or fieldinclude, or remove the option"
-	noRotation = "vitals-agent does not rotate its files; let logrotate or the journal do it"
+	noCEL = "this version of vitals-agent does not read CEL yet; say it with namepass, tagpass or fieldinclude, or remove the option"
 )
-
-func refuseAll(sentence string, keys ...string) unsupported {
-	u := unsupported{}
-	for _, k := range keys {
-		u[k] = refusal{sentence: sentence}
-	}
-	return u
-}
 
 // with joins tables.
 func (u unsupported) with(others ...unsupported) unsupported {
@@ -41,46 +33,55 @@ func (u unsupported) with(others ...unsupported) unsupported {
 // common are options of every input and output.
 func common() unsupported {
 	return unsupported{
-		"metricpass":             {sentence: noCEL, harmless: []any{""}},
-		"labels":                 {sentence: "this version of vitals-agent has no labels and no --select yet; remove the table"},
-		"startup_error_behavior": {sentence: "vitals-agent always starts, and keeps retrying what fails; remove the option", harmless: []any{"retry"}},
+		"metricpass": {sentence: noCEL, harmless: []any{""}},
+		"startup_error_behavior": {
+			sentence: "what cannot start is tried again and again, and seen in status; vitals-agent runs all the same",
+			harmless: []any{"", "retry"}, warning: true,
+		},
 	}
 }
 
-func agentUnsupported() unsupported {
-	return refuseAll(noRotation, "logfile_rotation_interval", "logfile_rotation_max_size").with(unsupported{
-		"logfile_rotation_interval":         {sentence: noRotation, harmless: []any{"0", "0s", "0h", "0d", int64(0)}},
-		"logfile_rotation_max_size":         {sentence: noRotation, harmless: []any{"0", "0MB", int64(0)}},
-		"logfile_rotation_max_archives":     {always: true},
-		"logformat":                         {sentence: "vitals-agent writes its log as text only; remove the option", harmless: []any{"text"}},
-		"logtarget":                         {sentence: "vitals-agent logs to standard error, or to the file that logfile names", harmless: []any{"stderr", "file"}},
-		"log_with_timezone":                 {sentence: "vitals-agent stamps its log in local time; remove the option", harmless: []any{"", "local"}},
-		"structured_log_message_key":        {always: true},
-		"snmp_translator":                   {always: true},
-		"skip_processors_after_aggregators": {always: true},
-		"config_url_retry_attempts":         {always: true},
-		"statefile":                         {sentence: "this version of vitals-agent keeps no state of collectors yet; remove the option", harmless: []any{""}},
-		"buffer_disk_sync":                  {sentence: "the disk buffer of vitals-agent always syncs; remove the option", harmless: []any{true}},
-	})
+// warnAll is for options that change nothing here.
+func warnAll(sentence string, keys ...string) unsupported {
+	u := unsupported{}
+	for _, k := range keys {
+		u[k] = refusal{sentence: sentence, warning: true}
+	}
+	return u
 }
 
-func inputUnsupported() unsupported {
-	return common().with(unsupported{
-		"time_source": {sentence: "vitals-agent stamps every line that has no time with its scheduled tick; remove the option", harmless: []any{"metric"}},
-	})
+func agentUnsupported() unsupported {
+	return unsupported{
+		"logtarget":                         {sentence: "vitals-agent logs to standard error, or to the file that logfile names", harmless: []any{"stderr", "file", ""}},
+		"snmp_translator":                   {sentence: "has no effect: vitals-agent has no SNMP", harmless: []any{"netsnmp", "gosmi"}, warning: true},
+		"skip_processors_after_aggregators": {sentence: "has no effect: vitals-agent has no processors yet", harmless: []any{true, false}, warning: true},
+		"statefile":                         {sentence: "has no effect: no collector of vitals-agent keeps a state", harmless: []any{""}, warning: true},
+		"buffer_disk_sync":                  {sentence: "has no effect: the buffer on disk is always synced", harmless: []any{true}, warning: true},
+		"config_url_retry_attempts":         {sentence: "has no effect: vitals-agent reads files only", harmless: []any{int64(0)}, warning: true},
+	}
+}
+
+func inputUnsupported() unsupported { return common() }
+
+// inputIgnored are options that Telegraf accepts in the tables of inputs, where
+// they mean nothing. A drop-in may have one of its own of the same name.
+func inputIgnored() unsupported {
+	return warnAll("has no effect on an input", "flush_interval", "flush_jitter", "metric_batch_size", "metric_buffer_limit",
+		"buffer_strategy", "buffer_directory", "buffer_disk_sync")
 }
 
 func outputUnsupported() unsupported {
-	return common().with(unsupported{
-		"log_level":             {sentence: "this version of vitals-agent has one log level for all outputs, [agent] debug and quiet; remove the option"},
-		"influx_uint_support":   {sentence: "vitals-agent writes unsigned integers as signed ones, which every InfluxDB accepts; remove the option", harmless: []any{false}},
-		"influx_omit_timestamp": {sentence: "vitals-agent always writes timestamps, so that a repeated batch makes no new points; remove the option", harmless: []any{false}},
-		"interval":              {sentence: "has no effect on an output; flush_interval says how often it writes"},
-		"buffer_strategy":       {sentence: "is one for all outputs; set it in the [agent] table"},
-		"buffer_directory":      {sentence: "is one for all outputs, each of which has a directory of its own in it; set it in the [agent] table"},
-		"buffer_disk_sync":      {sentence: "the disk buffer of vitals-agent always syncs; remove the option", harmless: []any{true}},
-		"data_format":           {sentence: "vitals-agent writes line protocol only; remove the option", harmless: []any{"influx"}},
-	})
+	return common().with(
+		warnAll("has no effect on an output; flush_interval says how often it writes", "interval"),
+		warnAll("has no effect on an output", "precision", "collection_jitter", "collection_offset", "tags"),
+		warnAll("has no effect here: it is one for all outputs; set it in the [agent] table", "buffer_strategy"),
+		warnAll("has no effect here: each output has a directory of its own below that of the [agent] table", "buffer_directory"),
+		unsupported{
+			"influx_uint_support":   {sentence: "vitals-agent writes unsigned integers as signed ones, which every InfluxDB accepts; remove the option", harmless: []any{false}},
+			"influx_omit_timestamp": {sentence: "vitals-agent always writes timestamps, so that a repeated batch makes no new points; remove the option", harmless: []any{false}},
+			"buffer_disk_sync":      {sentence: "has no effect: the buffer on disk is always synced", harmless: []any{true}, warning: true},
+			"data_format":           {sentence: "vitals-agent writes line protocol only; remove the option", harmless: []any{"influx"}},
+		})
 }
 
 func influxUnsupported() unsupported {
@@ -109,7 +110,11 @@ func (l *loader) refuse(s *nodefile.Section, u func() unsupported) {
 		if !known {
 			continue
 		}
-		if !r.always && !slices.Contains(r.harmless, s.Values[key]) {
+		switch {
+		case r.always || slices.Contains(r.harmless, s.Values[key]):
+		case r.warning:
+			l.warn(s.Errorf(key, "%s", r.sentence))
+		default:
 			l.fail(s.Errorf(key, "%s", r.sentence))
 		}
 		s.Take(key)

@@ -23,7 +23,7 @@ type leveled struct {
 
 // Enabled implements slog.Handler.
 func (h leveled) Enabled(ctx context.Context, l slog.Level) bool {
-	return l >= h.min.Level() || ctx.Value(ownLevel{}) != nil
+	return l >= h.min.Level() || OwnLevel(ctx)
 }
 
 // WithAttrs implements slog.Handler.
@@ -39,6 +39,10 @@ func (h leveled) WithGroup(name string) slog.Handler {
 // ownLevel is the key of the context of an entry that was passed by a level of
 // its own.
 type ownLevel struct{}
+
+// OwnLevel reports whether the entry of this context was passed by a level of its
+// own.
+func OwnLevel(ctx context.Context) bool { return ctx.Value(ownLevel{}) != nil }
 
 func withOwnLevel(ctx context.Context) context.Context {
 	return context.WithValue(ctx, ownLevel{}, true)

@@ -38,6 +38,8 @@ func TestMistakesNameFileLineAndKey(t *testing.T) {
 		{"string for integer", "[agent]\nmetric_batch_size = 'many'", `node.toml:2:1: agent.metric_batch_size: must be an integer, not a string`},
 		{"integer for bool", "[agent]\ndebug = 1", `node.toml:2:1: agent.debug: must be a boolean, not an integer`},
 		{"string for array", "[agent]\nnames = 'a'", `node.toml:2:1: agent.names: must be an array, not a string`},
+		{"string for table", "[agent]\ntags = 'a'", `node.toml:2:1: agent.tags: must be a table, not a string`},
+		{"array for table", "[agent]\ntags = ['a']", `node.toml:2:1: agent.tags: must be a table, not an array`},
 		{"bad duration", "[agent]\ninterval = '10 parsecs'", `node.toml:2:1: agent.interval: "10 parsecs" is not a duration; write it as "10s", "1h30m" or "7d"`},
 		{"bad size", "[agent]\nlimit = '8 buckets'", `node.toml:2:1: agent.limit: "8 buckets" has no known unit; the units are B, KB, MB, GB, TB, KiB, MiB, GiB and TiB`},
 		{"nested key", "[agent]\n[agent.inner]\ndepht = 1", `node.toml:3:1: agent.inner.depht: unknown option; did you mean "depth"?`},

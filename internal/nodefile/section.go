@@ -71,6 +71,34 @@ func (s *Section) Take(keys ...string) *Section {
 	return &taken
 }
 
+// Rewrite replaces every string among the values of the section, and of the
+// tables in it, by what rewrite makes of it. The key is for Errorf.
+func (s *Section) Rewrite(rewrite func(key, text string) string) {
+	for _, key := range s.Keys() {
+		s.Values[key] = rewriteValue(key, s.Values[key], rewrite)
+	}
+}
+
+func rewriteValue(at string, v any, rewrite func(key, text string) string) any {
+	switch v := v.(type) {
+	case string:
+		return rewrite(at, v)
+	case map[string]any:
+		for _, key := range slices.Sorted(maps.Keys(v)) {
+			v[key] = rewriteValue(at+"."+key, v[key], rewrite)
+		}
+	case []map[string]any:
+		for i := range v {
+			rewriteValue(at, v[i], rewrite)
+		}
+	case []any:
+		for i := range v {
+			v[i] = rewriteValue(at, v[i], rewrite)
+		}
+	}
+	return v
+}
+
 // Sub returns the tables under key, be it one table or an array of them, in
 // the order of the file. None is not an error.
 func (s *Section) Sub(key string) ([]*Section, error) {
@@ -116,7 +144,7 @@ func (s *Section) Errorf(key, format string, args ...any) error {
 // are *Errors; all of them are returned together.
 func (s *Section) Decode(v any) error {
 	values := maps.Clone(s.Values)
-	var errs []error
+	errs := s.takeNoTables(values, reflect.TypeOf(v).Elem())
 	for {
 		doc, err := encode(values)
 		if err != nil {
@@ -141,6 +169,23 @@ func (s *Section) Decode(v any) error {
 		}
 		delete(values, key) // and look for further mistakes
 	}
+}
+
+// takeNoTables takes out the values that are no tables where t has a map. The
+// TOML library would ignore them.
+func (s *Section) takeNoTables(values map[string]any, t reflect.Type) (errs []error) {
+	if t.Kind() != reflect.Struct {
+		return nil
+	}
+	for _, field := range reflect.VisibleFields(t) {
+		name, _, _ := strings.Cut(field.Tag.Get("toml"), ",")
+		v, set := values[name]
+		if _, isTable := v.(map[string]any); set && !isTable && field.Type.Kind() == reflect.Map {
+			errs = append(errs, s.Errorf(name, "must be a table, not %s", article(reflect.TypeOf(v).Kind().String())))
+			delete(values, name)
+		}
+	}
+	return errs
 }
 
 // Coerce reads the strings of option that came from environment variables as
