@@ -39,24 +39,17 @@ func Handshake() plugin.HandshakeConfig {
 // it gives a proto.CollectorClient.
 func PluginSet() plugin.PluginSet { return plugin.PluginSet{DispenseName: &grpcPlugin{}} }
 
-// grpcPlugin connects the service with go-plugin, on both sides.
-type grpcPlugin struct {
-	plugin.NetRPCUnsupportedPlugin
-	server proto.CollectorServer // nil in a host
-}
+// grpcPlugin connects the service with go-plugin in a host.
+type grpcPlugin struct{ plugin.NetRPCUnsupportedPlugin }
 
 var _ plugin.GRPCPlugin = (*grpcPlugin)(nil)
 
-// GRPCServer is called in the plugin.
-func (p *grpcPlugin) GRPCServer(_ *plugin.GRPCBroker, s *grpc.Server) error {
-	if p.server == nil {
-		return errors.New("a host's PluginSet cannot be served")
-	}
-	proto.RegisterCollectorServer(s, p.server)
-	return nil
+// GRPCServer is for plugins, which have Serve.
+func (p *grpcPlugin) GRPCServer(*plugin.GRPCBroker, *grpc.Server) error {
+	return errors.New("a host's PluginSet cannot be served")
 }
 
-// GRPCClient is called in the host.
+// GRPCClient makes the calls of a connection.
 func (p *grpcPlugin) GRPCClient(_ context.Context, _ *plugin.GRPCBroker, c *grpc.ClientConn) (any, error) {
 	return proto.NewCollectorClient(c), nil
 }

@@ -9,13 +9,9 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strconv"
-	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 
-	"github.com/hashicorp/go-hclog"
-	"github.com/hashicorp/go-plugin"
 	"google.golang.org/grpc"
 )
 
@@ -33,32 +29,23 @@ func Serve(d ...Description) {
 	// What is still logged once the host is gone must not end this process: it
 	// has things to end in order. Programs that it runs do not inherit this.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
-	stderr := os.Stderr // go-plugin replaces the variable
-	log := newLogger(stderr, filepath.Base(os.Args[0]))
+	log := newLogger(os.Stderr, filepath.Base(os.Args[0]))
 	slog.SetDefault(log)
-	server := newServer(log, d)
-	var listening atomic.Pointer[grpc.Server]
+	server, calls := newServer(log, d), newGRPCServer(log)
 	bereft := func() {
 		finish(server)
 		clearAway(os.Getenv(GuardEnv))
-		if s := listening.Load(); s != nil {
-			s.Stop() // which removes the socket, and lets Serve return
-		}
+		calls.Stop() // which removes the socket, and lets Serve return
 	}
 	if err := watchLifeline(os.Getenv(LifelineEnv), bereft); err != nil {
 		log.Warn("no lifeline: this process stays when its host is killed", "error", err)
 	}
-	plugin.Serve(&plugin.ServeConfig{
-		HandshakeConfig: Handshake(),
-		Plugins:         plugin.PluginSet{DispenseName: &grpcPlugin{server: server}},
-		GRPCServer: func(o []grpc.ServerOption) *grpc.Server {
-			s := newGRPCServer(log, stderr, o)
-			listening.Store(s)
-			return s
-		},
-		Logger: hclog.New(&hclog.LoggerOptions{Level: hclog.Warn, Output: stderr, JSONFormat: true}),
-	})
+	err := speak(server, calls)
 	finish(server)
+	if err != nil {
+		log.Error("serve", "error", err)
+		os.Exit(1)
+	}
 }
 
 // finishTime is how long the instances may take to end. The host kills a
@@ -86,30 +73,13 @@ func clearAway(sockets string) {
 }
 
 // newGRPCServer keeps buffers small, since a plugin serves one connection with
-// a few KiB a second. With the first call the handshake is over: only then may
-// standard output be taken off the host's hands.
-func newGRPCServer(log *slog.Logger, stderr *os.File, o []grpc.ServerOption) *grpc.Server {
-	settle := sync.OnceFunc(func() { detachStdout(stderr) })
+// a few KiB a second.
+func newGRPCServer(log *slog.Logger) *grpc.Server {
 	unary := func(ctx context.Context, r any, _ *grpc.UnaryServerInfo, next grpc.UnaryHandler) (reply any, err error) {
-		settle()
 		err = guard(log, func() (err error) { reply, err = next(ctx, r); return err })
 		return reply, err
 	}
-	stream := func(s any, st grpc.ServerStream, _ *grpc.StreamServerInfo, next grpc.StreamHandler) error {
-		settle()
-		return next(s, st)
-	}
-	return grpc.NewServer(append(o,
-		grpc.ReadBufferSize(4<<10), grpc.WriteBufferSize(4<<10),
-		grpc.UnaryInterceptor(unary), grpc.StreamInterceptor(stream))...)
-}
-
-// detachStdout lets everything that is printed from now on go to the host's
-// log. go-plugin would send it through pipes of 64 KiB that block the printing
-// collector as soon as the host is slow to read them.
-func detachStdout(stderr *os.File) {
-	redirect(stderr)
-	os.Stdout, os.Stderr = stderr, stderr
+	return grpc.NewServer(grpc.ReadBufferSize(4<<10), grpc.WriteBufferSize(4<<10), grpc.UnaryInterceptor(unary))
 }
 
 // watchLifeline ends this process when the descriptor reaches its end, after
