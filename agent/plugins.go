@@ -58,7 +58,7 @@ func findCollector(f *flags, word string) (collectorFile, error) {
 // noCollector says that word names nothing, and what may be meant.
 func noCollector(word string, rules trust.Rules) string {
 	var names []string
-	for _, d := range builtin.All() {
+	for _, d := range ownCollectors() {
 		names = append(append(names, d.Name), d.Aliases...)
 	}
 	text := fmt.Sprintf("%s: there is no such file, no collector of this name is built in, and none is in %s",
@@ -79,8 +79,11 @@ func refusal(rules trust.Rules, path string) error {
 	return nil
 }
 
+// ownCollectors are those that the agent has without any file.
+func ownCollectors() []plugins.Description { return builtin.All() }
+
 func builtinCollector(name string) (plugins.Description, bool) {
-	all := builtin.All()
+	all := ownCollectors()
 	i := slices.IndexFunc(all, func(d plugins.Description) bool {
 		return d.Name == name || slices.Contains(d.Aliases, name)
 	})

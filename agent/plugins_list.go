@@ -14,7 +14,6 @@ import (
 	"github.com/rpicluster/vitals/agent/config"
 	"github.com/rpicluster/vitals/agent/trust"
 	"github.com/rpicluster/vitals/internal/control"
-	"github.com/rpicluster/vitals/plugins/builtin"
 )
 
 const listHelp = `Lists every collector that is built in and every file in the plugin directories:
@@ -83,7 +82,7 @@ func listSources(f *flags) (trust.Rules, []collect.Status, error) {
 		return trust.Rules{}, nil, err
 	}
 	var inputs []collect.Status
-	if c, _ := config.Read(config.Find(f.sources), config.Options{Builtins: builtin.All(), NoOutputs: true}); c != nil {
+	if c, _ := config.Read(config.Find(f.sources), config.Options{Builtins: ownCollectors(), NoOutputs: true}); c != nil {
 		for _, in := range c.Inputs {
 			inputs = append(inputs, collect.Status{ID: in.ID, Name: in.Name})
 		}
@@ -93,7 +92,7 @@ func listSources(f *flags) (trust.Rules, []collect.Status, error) {
 
 func listBuiltIn() []listedCollector {
 	var all []listedCollector
-	for _, d := range builtin.All() {
+	for _, d := range ownCollectors() {
 		all = append(all, listedCollector{Name: d.Name, Aliases: d.Aliases, BuiltIn: true, Usable: true})
 	}
 	slices.SortFunc(all, func(a, b listedCollector) int { return strings.Compare(a.Name, b.Name) })

@@ -116,3 +116,16 @@ func TestNothingIsWrittenWhere(t *testing.T) {
 		t.Error("a file is taken for a directory")
 	}
 }
+
+// A collector needs the Go that package plugins needs.
+func TestGoVersion(t *testing.T) {
+	own, err := os.ReadFile("../../go.mod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(own)) {
+		if strings.HasPrefix(line, "go ") && !strings.Contains(read(t, written(t, Collector{Name: "load"}), "go.mod"), "\n"+line) {
+			t.Errorf("the collector's go.mod does not say %s", line)
+		}
+	}
+}
