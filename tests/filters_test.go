@@ -30,7 +30,7 @@ func TestFiltersFromOutside(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
 	m.script("print", printed)
-	file := m.file("node.toml", `
+	const text = `
 [[outputs.file]]
   alias = "all"
   files = ["$DIR/all.lines"]
@@ -59,7 +59,8 @@ func TestFiltersFromOutside(t *testing.T) {
   buffer_directory = "$DIR/buffer"
 [global_tags]
   site = "attic"
-`)
+`
+	file := m.file("node.toml", text)
 	agent := m.start("vitals-agent", "--config", file)
 	eventually(t, 30*time.Second, func() string {
 		if !agent.running() {
@@ -71,12 +72,12 @@ func TestFiltersFromOutside(t *testing.T) {
 		return ""
 	})
 	stdout, _, _ := run(t, m.command("vitals-agent", "status", "--json"))
-	agent.stop()
-	requireLines(t, m.read("all.lines"), `p_cpu,cpu=cpu0,host=node,site=attic usage_user=1.5,usage_idle=98i 1700000000000000000
+	all, some := m.read("all.lines"), m.read("some.lines")
+	requireLines(t, all[:strings.LastIndexByte(all, '\n')+1], `p_cpu,cpu=cpu0,host=node,site=attic usage_user=1.5,usage_idle=98i 1700000000000000000
 p_cpu,cpu=cpu-total,host=node,site=cellar usage_user=2.5,usage_system=1 1700000000000000000
 p_disk,fstype=ext4,host=node,path=/mnt/my\ disk,site=attic free=10i,label="a, \"b\" \\ = c" 1700000000000000000
 `)
-	requireLines(t, m.read("some.lines"), `p_disk_s,fstype=ext4,path=/mnt/my\ disk free=10i,label="a, \"b\" \\ = c" 1700000000000000000
+	requireLines(t, some[:strings.LastIndexByte(some, '\n')+1], `p_disk_s,fstype=ext4,path=/mnt/my\ disk free=10i,label="a, \"b\" \\ = c" 1700000000000000000
 `)
 	var status struct {
 		Inputs, Outputs []struct {
@@ -99,6 +100,19 @@ p_disk,fstype=ext4,host=node,path=/mnt/my\ disk,site=attic free=10i,label="a, \"
 	if log := m.read("vitals-agent.log"); !strings.Contains(log, "inputs.exec.fieldpass: is an old name; write fieldinclude") {
 		t.Error("no warning of fieldpass")
 	}
+	m.file("node.toml", strings.NewReplacer(`namepass = ["cpu", "disk", "net.*"]`, `namepass = ["**"]`, `fieldpass = ["usage_*", "free", "label"]`, `fieldinclude = ["f"]`,
+		`name_suffix = "_s"`, `name_suffix = "_t"`).Replace(text))
+	if stdout, stderr, code := run(t, m.command("vitals-agent", "reload")); code != 0 {
+		t.Fatalf("reload: exit code %d\n%s%s", code, stdout, stderr)
+	}
+	eventually(t, 30*time.Second, func() string {
+		want := `p_my\ name\,x_t,a\ b\=c=d\,e f=1 1700000000000000000` + "\n"
+		if !strings.Contains(m.read("some.lines"), want) {
+			return "the new filters have no effect"
+		}
+		return ""
+	})
+	agent.stop()
 }
 
 // requireLines fails unless text is want, once or several times over.

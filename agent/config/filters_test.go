@@ -1,6 +1,8 @@
 package config
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -125,22 +127,32 @@ func TestTheLineOfABadPattern(t *testing.T) {
 func TestAlwaysIncludeIsTheAgentsWhereverItStands(t *testing.T) {
 	const agent = "[agent]\nalways_include_local_tags = true\nalways_include_global_tags = true\n"
 	const rest = "[[inputs.cpu]]\n[[outputs.file]]\n"
-	for name, text := range map[string]string{"first": agent + rest, "last": rest + agent} {
-		c, err := load(t, text, Options{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if in := c.Inputs[0]; !in.AlwaysLocalTags || !in.AlwaysGlobalTags {
-			t.Errorf("%s: %+v", name, in)
-		}
+	f := func(name string, want bool, files ...string) {
+		t.Helper()
+		t.Run(name, func(t *testing.T) {
+			t.Helper()
+			var from Sources
+			for i, text := range files {
+				path := filepath.Join(t.TempDir(), string(rune('a'+i))+".conf")
+				if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+					t.Fatal(err)
+				}
+				from.Files = append(from.Files, path)
+			}
+			c, err := Read(from, Options{Builtins: builtins()})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if in := c.Inputs[0]; in.AlwaysLocalTags != want || in.AlwaysGlobalTags != want {
+				t.Errorf("%v, %v", in.AlwaysLocalTags, in.AlwaysGlobalTags)
+			}
+		})
 	}
-	c, err := load(t, rest, Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if in := c.Inputs[0]; in.AlwaysLocalTags || in.AlwaysGlobalTags {
-		t.Errorf("by default: %+v", in)
-	}
+	f("nowhere", false, rest)
+	f("first", true, agent+rest)
+	f("last", true, rest+agent)
+	f("in a file before", true, agent, rest)
+	f("in a file behind", true, rest, agent)
 }
 
 func TestOutputsRename(t *testing.T) {
