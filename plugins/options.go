@@ -110,6 +110,9 @@ func (o option) decode(md *toml.MetaData, p toml.Primitive) []OptionError {
 		return []OptionError{{o.key, message}}
 	}
 	err := md.PrimitiveDecode(p, o.value.Addr().Interface())
+	if d, isDuration := o.value.Addr().Interface().(*time.Duration); isDuration {
+		*d, err = duration(raw)
+	}
 	if err == nil {
 		return nil
 	}
@@ -123,16 +126,10 @@ func (o option) decode(md *toml.MetaData, p toml.Primitive) []OptionError {
 	return []OptionError{{o.key, fmt.Sprintf("expected %s, not %s", wanted(o.value.Type()), shown(raw))}}
 }
 
-// suspicious finds the values that the decoder would take for something else:
-// a number for a duration as nanoseconds, a negative number for an unsigned
-// one as a huge one.
+// suspicious finds a negative number for an unsigned one, which the decoder
+// would take for a huge one.
 func suspicious(field reflect.Value, raw any) string {
-	n, isInt := raw.(int64)
-	_, isDuration := field.Interface().(time.Duration)
-	switch {
-	case isInt && isDuration:
-		return fmt.Sprintf("expected a duration with its unit, such as \"%ds\", not %d", n, n)
-	case isInt && n < 0 && field.CanUint():
+	if n, isInt := raw.(int64); isInt && n < 0 && field.CanUint() {
 		return fmt.Sprintf("expected a number that is not negative, not %d", n)
 	}
 	return ""
@@ -196,6 +193,9 @@ func closed(t reflect.Type) bool {
 
 // wanted names the type of an option in the reader's words.
 func wanted(t reflect.Type) string {
+	if t == reflect.TypeFor[time.Duration]() {
+		return `a duration such as "10s"`
+	}
 	switch t.Kind() {
 	case reflect.Bool:
 		return "true or false"
@@ -207,9 +207,6 @@ func wanted(t reflect.Type) string {
 		return "a list in brackets"
 	case reflect.Map, reflect.Struct:
 		return "a table"
-	}
-	if t == reflect.TypeFor[time.Duration]() {
-		return `a duration such as "10s"`
 	}
 	return "a whole number"
 }

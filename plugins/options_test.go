@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/BurntSushi/toml"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -26,8 +27,9 @@ func TestCheck(t *testing.T) {
 	f("mode = true", OptionError{"mode", "expected a string in quotes, not true"})
 	f("names = \"a\"", OptionError{"names", `expected a list in brackets, not the string "a"`})
 	f("[mode]\nx = 1", OptionError{"mode", "expected a string in quotes, not a table"})
-	f("every = 10", OptionError{"every", `expected a duration with its unit, such as "10s", not 10`})
-	f("every = \"soon\"", OptionError{"every", `invalid duration: "soon"`})
+	f("every = 10")
+	f("every = true", OptionError{"every", `expected a duration such as "10s", not true`})
+	f(`every = "soon"`, OptionError{"every", `expected a duration such as "10s", not the string "soon"`})
 	f("every = true", OptionError{"every", `expected a duration such as "10s", not true`})
 	f("size = -1", OptionError{"size", "expected a number that is not negative, not -1"})
 	f("schema = \"old\"", OptionError{"schema", `expected "telegraf" or "cluster", not "old"`})
@@ -126,4 +128,24 @@ func FuzzCheck(f *testing.F) {
 		Check(probeDescription(), []byte(options))
 		Check(Description{New: func() Collector { return &rich{} }}, []byte(options))
 	})
+}
+
+func TestDurations(t *testing.T) {
+	for text, want := range map[string]time.Duration{
+		"10": 10 * time.Second, "0.5": 500 * time.Millisecond, `"250ms"`: 250 * time.Millisecond, `"1d"`: 24 * time.Hour,
+		`"1.5d12h"`: 48 * time.Hour, `""`: 0, `"1h30m"`: 90 * time.Minute, "-1": -time.Second,
+	} {
+		var o struct{ V any }
+		if _, err := toml.Decode("v = "+text, &o); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := duration(o.V); err != nil || got != want {
+			t.Errorf("%s: %v, %v; want %v", text, got, err, want)
+		}
+	}
+	for _, raw := range []any{"d", "1dd", "ten", "9e99d", 1e300, true, "10"} {
+		if got, err := duration(raw); err == nil {
+			t.Errorf("%v was taken for %v", raw, got)
+		}
+	}
 }

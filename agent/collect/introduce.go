@@ -39,6 +39,12 @@ func (in *instance) introduce(ctx context.Context, p *program.Process) (known in
 	ctx, cancel := context.WithTimeout(ctx, configureTimeout)
 	defer cancel()
 	reply, err := p.Configure(ctx, request)
+	if err == nil && len(reply.Errors) > 0 {
+		if input := in.input; input.Coerce(optionsOf(reply.Errors)...) {
+			request.ConfigToml, request.ConfigJson = input.TOML, input.JSON
+			reply, err = p.Configure(ctx, request)
+		}
+	}
 	switch {
 	case err != nil:
 		return known, fmt.Errorf("configure: %w", plain(err))
@@ -46,6 +52,14 @@ func (in *instance) introduce(ctx context.Context, p *program.Process) (known in
 		return known, refusal(reply.Errors)
 	}
 	return introduction{process: p, description: d, reply: reply}, nil
+}
+
+func optionsOf(mistakes []*proto.OptionError) []string {
+	var all []string
+	for _, m := range mistakes {
+		all = append(all, m.Option)
+	}
+	return all
 }
 
 // settle makes the process of an introduction the one to call.

@@ -142,11 +142,7 @@ func (l *loader) input(a Agent, s *nodefile.Section) Input {
 	override(&in.Jitter, t.CollectionJitter)
 	override(&in.Offset, t.CollectionOffset)
 	override(&in.GatherTimeout, t.GatherTimeout)
-	var err error
-	if in.TOML, err = s.TOML(); err == nil {
-		in.JSON, err = s.JSON()
-	}
-	if err != nil {
+	if err := in.encode(); err != nil {
 		l.fail(s.Errorf("", "%v", err))
 	}
 	l.resolve(a, s, &in)
@@ -210,6 +206,32 @@ func (l *loader) checkLogLevel(s *nodefile.Section, level string) {
 	}
 }
 
+// encode makes the collector's options what the section has.
+func (in *Input) encode() (err error) {
+	if in.TOML, err = in.section.TOML(); err == nil {
+		in.JSON, err = in.section.JSON()
+	}
+	return err
+}
+
+// Coerce makes options that came from environment variables the numbers or
+// booleans that they spell, since the collector refuses them as strings. It
+// reports whether that has changed anything.
+func (in *Input) Coerce(options ...string) bool {
+	if in.section == nil {
+		return false
+	}
+	s, changed := in.section.Clone(), false
+	for _, o := range options {
+		changed = o != "" && s.Coerce(o) || changed
+	}
+	if changed {
+		in.section = s
+		changed = in.encode() == nil
+	}
+	return changed
+}
+
 // resolve finds the collector of an input, built in or dropped in, and lets a
 // built-in one check its options.
 func (l *loader) resolve(a Agent, s *nodefile.Section, in *Input) {
@@ -222,7 +244,11 @@ func (l *loader) resolve(a Agent, s *nodefile.Section, in *Input) {
 		if found != "" {
 			l.warn(s.Errorf("", "the built-in collector of this name is used, not %s", found))
 		}
-		for _, e := range plugins.Check(d, in.TOML) {
+		mistakes := plugins.Check(d, in.TOML)
+		if in.Coerce(optionsOf(mistakes)...) {
+			mistakes = plugins.Check(d, in.TOML)
+		}
+		for _, e := range mistakes {
 			l.fail(s.Errorf(e.Option, "%s", e.Message))
 		}
 		return
@@ -231,6 +257,14 @@ func (l *loader) resolve(a Agent, s *nodefile.Section, in *Input) {
 	if err != nil {
 		l.fail(s.Errorf("", "look for it: %v", err))
 	}
+}
+
+func optionsOf(mistakes []plugins.OptionError) []string {
+	var all []string
+	for _, m := range mistakes {
+		all = append(all, m.Option)
+	}
+	return all
 }
 
 func (l *loader) builtin(name string) (plugins.Description, bool) {

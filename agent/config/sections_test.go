@@ -244,3 +244,31 @@ func TestMistakesDoNotTellSecrets(t *testing.T) {
 	f("[[inputs.cpu]]\nlog_level = '@{s:key}'\n")
 	f("[[inputs.cpu]]\npercpu = '@{s:key}'\n")
 }
+
+func TestVariablesInCollectorsOptions(t *testing.T) {
+	t.Setenv("V_TRUE", "true")
+	t.Setenv("V_NUMBER", "7")
+	c, err := load(t, "[[inputs.cpu]]\npercpu = '$V_TRUE'\nunit = '$V_NUMBER'\n[[outputs.file]]\n", Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := string(c.Inputs[0].TOML); got != "percpu = true\nunit = \"7\"\n" {
+		t.Errorf("%q", got)
+	}
+	_, err = load(t, "[[inputs.cpu]]\npercpu = '$V_NUMBER'\n[[outputs.file]]\n", Options{})
+	if err == nil || err.Error() != "node.toml:2: inputs.cpu.percpu: expected true or false, not 7" {
+		t.Error(err)
+	}
+	// What a drop-in refuses is known only once it runs.
+	c, err = load(t, "[agent]\nplugin_directory = ['$DIR']\n[[inputs.dice]]\nsides = '$V_NUMBER'\nname = '$V_NUMBER'\n[[outputs.file]]\n", Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, was := c.Inputs[0], c.Inputs[0]
+	if !in.Coerce("sides") || string(in.JSON) != `{"name":"7","sides":7}` || string(was.JSON) != `{"name":"7","sides":"7"}` {
+		t.Errorf("%s, was %s", in.JSON, was.JSON)
+	}
+	if in.Coerce("sides") || in.Coerce("nothing", "") || !was.Coerce("sides") {
+		t.Error("coercing does not say whether it has changed anything")
+	}
+}

@@ -192,8 +192,33 @@ func (s *Section) takeNoTables(values map[string]any, t reflect.Type) (errs []er
 // the booleans or numbers that they spell: debug = "${DEBUG}" with DEBUG=true
 // is a boolean where one is wanted. It reports whether anything has changed.
 func (s *Section) Coerce(option string) bool {
-	path := strings.Split(option, ".")
-	return s.coerce(s.Values, path)
+	return s.coerce(s.Values, strings.Split(option, "."))
+}
+
+// Clone is a copy of s that can be changed without changing s.
+func (s *Section) Clone() *Section {
+	c := *s
+	c.Values = cloneTable(s.Values)
+	return &c
+}
+
+func cloneTable(table map[string]any) map[string]any {
+	table = maps.Clone(table)
+	for key, v := range table {
+		switch v := v.(type) {
+		case map[string]any:
+			table[key] = cloneTable(v)
+		case []map[string]any:
+			all := slices.Clone(v)
+			for i := range all {
+				all[i] = cloneTable(all[i])
+			}
+			table[key] = all
+		case []any:
+			table[key] = slices.Clone(v)
+		}
+	}
+	return table
 }
 
 func (s *Section) coerce(values map[string]any, path []string) bool {
