@@ -48,6 +48,7 @@ type memory struct {
 	lines     int  // of all
 	bytes     int  // of all
 	sending   bool // sealed[0] is being sent
+	tried     bool // sealed[0] has failed
 	moving    int  // so many of sealed are being brought to the disk; none is dropped then
 }
 
@@ -142,6 +143,7 @@ func (m *memory) fixed() int {
 func (m *memory) dropOne() (lines int) {
 	b := m.sealed[m.fixed()]
 	m.sealed = slices.Delete(m.sealed, m.fixed(), m.fixed()+1)
+	m.tried = m.tried && m.sending
 	m.lines -= b.lines
 	m.bytes -= len(b.body)
 	return b.lines

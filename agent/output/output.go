@@ -102,6 +102,7 @@ type Output struct {
 	paused   bool   // by the rate limit
 	diskFull bool   // the spool has refused frames: memory is all there is
 	spilled  uint64 // the frame of the batch that is being sent from memory
+	again    uint64 // the last frame of the batch that has failed, which is tried again as it was
 }
 
 // Open makes an output and opens its buffer. A buffer that cannot be used is

@@ -75,6 +75,9 @@ func (o *Output) take(everything bool) (batch, bool) {
 // behind another.
 func (o *Output) fromSpool() (batch, error) {
 	var b batch
+	o.mu.Lock()
+	again := o.again
+	o.mu.Unlock()
 	for {
 		if !o.isAhead {
 			ok, err := o.queue.TryNext(&o.ahead)
@@ -96,7 +99,9 @@ func (o *Output) fromSpool() (batch, error) {
 			continue
 		case b.seq == 0:
 			b.oldest = f.Received
-		case b.lines+f.Lines > o.config.BatchSize || b.raw+f.RawBytes > o.config.BatchBytes:
+		case again > 0 && f.Seq > again:
+			return b, nil
+		case again == 0 && b.lines+f.Lines > o.config.BatchSize || again == 0 && b.raw+f.RawBytes > o.config.BatchBytes:
 			return b, nil
 		}
 		b.seq = f.Seq
@@ -118,10 +123,19 @@ func (o *Output) tooOld(received time.Time) bool {
 }
 
 // settle forgets a batch that was delivered and puts back one that was not.
+//
+// One that is tried again holds the same lines: what has arrived of it, and what
+// was found out about it, is known by that.
 func (o *Output) settle(b batch, failure error) error {
 	if b.seq == 0 {
 		return o.settleMemory(failure)
 	}
+	o.mu.Lock()
+	o.again = 0
+	if failure != nil {
+		o.again = b.seq
+	}
+	o.mu.Unlock()
 	if failure != nil {
 		o.rewind()
 		return nil
@@ -146,7 +160,14 @@ func (o *Output) settleMemory(failure error) error {
 	o.mu.Lock()
 	spilled := o.spilled
 	o.spilled = 0
-	if o.memory.sending = false; spilled == 0 && failure == nil {
+	o.memory.sending = false
+	o.again, o.memory.tried = 0, false
+	switch {
+	case failure != nil && spilled > 0:
+		o.again = spilled
+	case failure != nil:
+		o.memory.tried = true
+	case spilled == 0:
 		o.memory.remove(1)
 	}
 	o.mu.Unlock()
@@ -192,6 +213,9 @@ func (o *Output) spill(ctx context.Context) {
 	}
 	if o.memory.sending {
 		o.spilled, o.memory.sending = frames[0].Seq, false
+	}
+	if o.memory.tried {
+		o.again, o.memory.tried = frames[0].Seq, false
 	}
 	o.memory.remove(len(frames))
 }
