@@ -84,6 +84,7 @@ func (f *fake) Configure(_ context.Context, r *proto.ConfigureRequest) (*proto.C
 	var options struct {
 		Dir, Wrong         string
 		OmitHost, Prompted bool
+		Hang               bool
 		Patience           time.Duration
 	}
 	if err := json.Unmarshal(r.ConfigJson, &options); err != nil {
@@ -93,6 +94,9 @@ func (f *fake) Configure(_ context.Context, r *proto.ConfigureRequest) (*proto.C
 		return &proto.ConfigureReply{Errors: []*proto.OptionError{{Option: "Wrong", Message: "is wrong"}}}, nil
 	}
 	f.mu.Lock()
+	if options.Hang {
+		select {}
+	}
 	f.dirs[r.InstanceId] = options.Dir
 	f.mu.Unlock()
 	if options.Prompted {
@@ -152,6 +156,8 @@ func (f *fake) Gather(_ context.Context, r *proto.GatherRequest) (*proto.GatherR
 		lines = strings.Repeat("steady value=1i\n", program.MaxReply/16+1)
 	case does("error"):
 		return &proto.GatherReply{Lines: []byte(lines), Error: "half of it is missing"}, nil
+	case does("complain"):
+		return &proto.GatherReply{Error: fmt.Sprint("this time it is ", time.Now())}, nil
 	case does("flood"):
 		os.Stderr.Write(bytes.Repeat([]byte("a line of a log that goes on and on\n"), 20_000))
 	case does("misleading"):

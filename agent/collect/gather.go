@@ -62,6 +62,9 @@ func (in *instance) ask(ctx context.Context, limit time.Duration, nano int64) (*
 		}
 		if p != known {
 			if err := in.configure(ctx, p); err != nil {
+				if ctx.Err() != nil {
+					in.overran(p)
+				}
 				return nil, err
 			}
 		}
@@ -94,8 +97,7 @@ func (in *instance) forget() {
 	in.mu.Unlock()
 }
 
-// failed words the failure of a call, and acts on the last of several
-// overruns in a row.
+// failed words the failure of a call.
 func (in *instance) failed(p *program.Process, err error, limit time.Duration) error {
 	switch status.Code(err) {
 	case codes.DeadlineExceeded:
@@ -107,6 +109,13 @@ func (in *instance) failed(p *program.Process, err error, limit time.Duration) e
 	default:
 		return plain(err)
 	}
+	in.overran(p)
+	return err
+}
+
+// overran counts a call that was not answered in time, and acts on the last of
+// several in a row.
+func (in *instance) overran(p *program.Process) {
 	in.mu.Lock()
 	in.counts.timeouts++
 	in.overruns++
@@ -118,7 +127,6 @@ func (in *instance) failed(p *program.Process, err error, limit time.Duration) e
 	if hang {
 		in.unhang(p)
 	}
-	return err
 }
 
 // unhang gets an instance going again. In a shared process it moves out if

@@ -51,6 +51,7 @@ type counts struct {
 	lastError                                      string
 	lastErrorAt                                    time.Time
 	logged                                         string // the error last logged, until one gather succeeds
+	loggedAt                                       time.Time
 }
 
 func (c *counts) fail(err error) {
@@ -58,6 +59,10 @@ func (c *counts) fail(err error) {
 	c.failing = true
 	c.lastError, c.lastErrorAt = err.Error(), time.Now()
 }
+
+// otherWords is how long an input that fails on is not logged again for failing
+// with other words.
+const otherWords = time.Minute
 
 // account books one gather and logs what has changed since the one before: an
 // input that fails at every tick says so once.
@@ -71,9 +76,10 @@ func (in *instance) account(begun time.Time, took time.Duration, lines, bad int,
 	c.bad += int64(bad)
 	c.last, c.took = begun, took
 	was := c.logged
-	if c.failing, c.logged = err != nil, ""; err != nil {
-		c.fail(err)
-		c.logged = c.lastError
+	if c.failing = err != nil; !c.failing {
+		c.logged = ""
+	} else if c.fail(err); was == "" || was != c.lastError && begun.Sub(c.loggedAt) > otherWords {
+		c.logged, c.loggedAt = c.lastError, begun
 	}
 	now := c.logged
 	in.mu.Unlock()

@@ -2,10 +2,85 @@ package collect
 
 import (
 	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
 	"testing"
+	"time"
 
+	"github.com/rpicluster/vitals/agent/config"
 	"github.com/rpicluster/vitals/agent/trust"
 )
+
+func TestAFrozenPluginHoldsUpNobody(t *testing.T) {
+	l := newLab(t)
+	l.add("frozen", "steady", l.dropIn("frozen", ""))
+	l.add("other", "steady", slowly)
+	l.start()
+	l.more("frozen", 2)
+	l.more("other", 1)
+	pid := l.status("frozen").PID
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	begun := time.Now()
+	l.until("it is ended", func() bool { return syscall.Kill(pid, 0) == syscall.ESRCH })
+	if took := time.Since(begun); took > 5*time.Second {
+		t.Errorf("it took %v to end it", took)
+	}
+	l.more("frozen", 2)
+	l.more("other", 2)
+	if n := l.gaps("other"); n > 0 {
+		t.Errorf("%d ticks of another are missing", n)
+	}
+}
+
+// The answer to one tick is never taken for that to another.
+func TestAnAnswerThatIsTooLateIsNone(t *testing.T) {
+	l := newLab(t)
+	l.add("a", "steady", l.dropIn("late", ""))
+	l.start()
+	l.more("a", 1)
+	l.tell("a", "slow")
+	l.until("an answer is late", func() bool { return strings.Contains(l.status("a").LastError, "no answer within") })
+	before := len(l.of("a"))
+	l.until("more are", func() bool { return l.status("a").Errors > 4 })
+	if n := len(l.of("a")) - before; n > 0 {
+		t.Errorf("%d late answers were taken", n)
+	}
+	l.untell("a", "slow")
+	l.more("a", 2)
+}
+
+func TestAPluginThatHangsWhenConfiguredHoldsUpNobodyAndIsEnded(t *testing.T) {
+	l := newLab(t)
+	l.add("a", "steady", both(l.dropIn("hanging", ""), func(in *config.Input) {
+		in.JSON = []byte(`{"dir":"` + filepath.Join(l.dir, "a") + `","Hang":true}`)
+	}))
+	l.add("other", "steady", slowly)
+	l.start()
+	l.more("other", 2)
+	l.until("its process is ended", func() bool { return l.status("a").Restarts > 0 })
+	if n := l.gaps("other"); n > 0 {
+		t.Errorf("%d ticks of another are missing", n)
+	}
+}
+
+// A collector that fails with other words each time would fill the log.
+func TestErrorsThatChangeAllTheTimeAreNotAllLogged(t *testing.T) {
+	l := newLab(t)
+	l.add("a", "steady", nil)
+	l.tell("a", "complain")
+	l.start()
+	l.until("it complains", func() bool { return l.status("a").Errors > 6 })
+	if n := strings.Count(l.log.String(), "gathering failed"); n != 1 {
+		t.Errorf("said %d times", n)
+	}
+	l.untell("a", "complain")
+	l.more("a", 1)
+	l.tell("a", "complain")
+	l.until("it is said once more", func() bool { return strings.Count(l.log.String(), "gathering failed") == 2 })
+}
 
 // A start may wait for its turn while somebody looks at the file once more and
 // opens it anew: what the start was given must stay open, or its number names

@@ -14,6 +14,8 @@ import (
 const (
 	// maxErrorText bounds what a plugin may say about one thing that is wrong.
 	maxErrorText = 1 << 10
+	// maxPatience bounds how long a plugin may wish to be waited for.
+	maxPatience = time.Hour
 	// maxMistakes bounds how many options are told of.
 	maxMistakes = 20
 )
@@ -45,6 +47,7 @@ func (c *calls) Configure(ctx context.Context, r *proto.ConfigureRequest, o ...g
 	if err != nil {
 		return nil, readable(err)
 	}
+	reply.GatherTimeoutNs = min(max(reply.GatherTimeoutNs, 0), int64(maxPatience))
 	reply.Errors = reply.Errors[:min(len(reply.Errors), maxMistakes)]
 	for _, e := range reply.Errors {
 		e.Option, e.Message = oneLine(e.Option, 100), oneLine(e.Message, maxErrorText)

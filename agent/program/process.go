@@ -61,6 +61,8 @@ type Command struct {
 	// with the agent but ends by its lifeline, so that it can end what its
 	// collectors have started, and what other plugins, which are killed, have.
 	Guards bool
+
+	silence time.Duration // of tests; 0: silence
 	// File is set for a drop-in: it is what is run, through Shim, within Limits,
 	// with Argv as its arguments. The caller closes it once Start has returned.
 	File   *trust.File
@@ -132,7 +134,7 @@ func Start(ctx context.Context, cmd Command) (*Process, error) {
 	}
 	child.leave()
 	p.answered.Store(time.Now().UnixNano())
-	go p.watch(conn, silence)
+	go p.watch(conn, cmp.Or(cmd.silence, silence))
 	return p, nil
 }
 

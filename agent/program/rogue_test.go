@@ -144,6 +144,18 @@ func (r *rogue) Describe(context.Context, *proto.DescribeRequest) (*proto.Descri
 	return reply, nil
 }
 
+func (r *rogue) Configure(_ context.Context, q *proto.ConfigureRequest) (*proto.ConfigureReply, error) {
+	reply := &proto.ConfigureReply{}
+	if q.InstanceId == "mistakes" {
+		for range 1000 {
+			reply.Errors = append(reply.Errors, &proto.OptionError{Option: "\x1b\n" + strings.Repeat("o", 1000), Message: "\x1b\n" + strings.Repeat("m", 2000)})
+		}
+		return reply, nil
+	}
+	_, err := fmt.Sscan(q.InstanceId, &reply.GatherTimeoutNs)
+	return reply, err
+}
+
 func (r *rogue) Gather(ctx context.Context, q *proto.GatherRequest) (*proto.GatherReply, error) {
 	reply := &proto.GatherReply{Lines: []byte("rogue value=1i\n")}
 	switch q.InstanceId {

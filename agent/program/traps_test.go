@@ -3,9 +3,13 @@ package program
 import (
 	"context"
 	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -13,6 +17,8 @@ import (
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"github.com/rpicluster/vitals/plugins/proto"
 )
 
 // The traps of running other people's programs behind go-plugin, and the test
@@ -35,6 +41,9 @@ import (
 //	a client that is not killed leaks its process         TestAStartThatFailsLeavesNothing
 //	certificates make the host panic                      TestACertificateIsNotNeeded
 //	odd entries of a log make the host panic              TestEntriesThatMislead
+//	reattaching, pinning, managing, discovering           TestPartsOfGoPluginThatAreNotUsed
+//	what is run is not what was checked                   TestWhatRunsIsWhatWasChecked
+//	an agent that is killed leaves orphans                tests: TestNothingOutlivesAnAgentThatIsKilled
 
 func TestTheEndOfAFrozenProcessIsBounded(t *testing.T) {
 	t.Parallel()
@@ -371,6 +380,85 @@ func TestErrorsOfAnAnswerAreFitToBeRead(t *testing.T) {
 	if got := reply.Error; len(got) > 1100 || strings.ContainsAny(got, "\x1b\x00") || !strings.Contains(got, "and long") {
 		t.Errorf("%q", got)
 	}
+}
+
+func TestWishesAreBounded(t *testing.T) {
+	t.Parallel()
+	p := newHost(t).start("well")
+	for wish, want := range map[string]time.Duration{"9223372036854775807": time.Hour, "-5": 0, "7": 7} {
+		reply, err := p.Configure(t.Context(), &proto.ConfigureRequest{InstanceId: wish})
+		if err != nil || time.Duration(reply.GatherTimeoutNs) != want {
+			t.Errorf("%s: %v, %v", wish, reply, err)
+		}
+	}
+	reply, err := p.Configure(t.Context(), &proto.ConfigureRequest{InstanceId: "mistakes"})
+	if err != nil || len(reply.Errors) != 20 {
+		t.Fatal(len(reply.GetErrors()), err)
+	}
+	if e := reply.Errors[0]; len(e.Option) > 110 || len(e.Message) > 1100 || strings.ContainsAny(e.Option+e.Message, "\x1b\n") {
+		t.Errorf("%q", e)
+	}
+}
+
+// Nobody else notices that a process is frozen which is only streamed from, or
+// gathered once an hour. One that is asked something else is left alone.
+func TestAProcessThatSaysNothingIsAskedAndEnded(t *testing.T) {
+	t.Parallel()
+	h := newHost(t)
+	cmd := h.rogue("well")
+	cmd.silence = 500 * time.Millisecond
+	p, err := Start(t.Context(), cmd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.End(0)
+	time.Sleep(4 * cmd.silence) // it is asked, and answers
+	if ended(p) {
+		t.Fatal(p.Err())
+	}
+	if err := syscall.Kill(p.PID(), syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := gather(t, p, "x"); ended(p) { // for two seconds
+		t.Error("it was ended in the middle of a call", err)
+	}
+	eventually(t, 10*time.Second, "the end", func() bool { return ended(p) })
+	if p.Err() != errSilent {
+		t.Error(p.Err())
+	}
+}
+
+// What of go-plugin has a trap in it and is not needed is not used.
+func TestPartsOfGoPluginThatAreNotUsed(t *testing.T) {
+	never := map[string]string{
+		"Reattach": "it has killed processes of others", "ReattachConfig": "it has killed processes of others",
+		"Ping": "it has no deadline", "AutoMTLS": "other languages cannot read its certificates",
+		"SecureConfig": "it checks one file and runs another", "Managed": "it never forgets a client",
+		"CleanupClients": "it waits for ever", "Discover": "it takes any file", "GRPCBroker": "nothing needs it",
+	}
+	files, err := filepath.Glob("../*/*.go")
+	if err != nil || len(files) < 20 {
+		t.Fatal(len(files), err)
+	}
+	for _, path := range files {
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.HasSuffix(path, "_test.go") || !importsGoPlugin(file) {
+			continue
+		}
+		ast.Inspect(file, func(n ast.Node) bool {
+			if id, ok := n.(*ast.Ident); ok && never[id.Name] != "" {
+				t.Errorf("%s uses %s of go-plugin: %s", path, id.Name, never[id.Name])
+			}
+			return true
+		})
+	}
+}
+
+func importsGoPlugin(f *ast.File) bool {
+	return slices.ContainsFunc(f.Imports, func(i *ast.ImportSpec) bool { return i.Path.Value == `"github.com/hashicorp/go-plugin"` })
 }
 
 // A process that has closed its connection will never answer again.

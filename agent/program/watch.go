@@ -54,7 +54,7 @@ func (p *Process) watch(conn *grpc.ClientConn, silence time.Duration) {
 			return
 		case <-ask.C:
 		}
-		if p.silentFor(time.Now()) < silence || p.answers(ctx) {
+		if p.silentFor(time.Now()) < silence || p.answers(ctx, min(silence, DescribeTimeout)) {
 			unanswered = 0
 		} else if unanswered++; unanswered >= maxUnanswered {
 			p.endFor(errSilent)
@@ -73,8 +73,8 @@ func sleep(ctx context.Context, d time.Duration) {
 }
 
 // answers asks what the process collects, which any can say at any time.
-func (p *Process) answers(ctx context.Context) bool {
-	ctx, cancel := context.WithTimeout(ctx, DescribeTimeout)
+func (p *Process) answers(ctx context.Context, within time.Duration) bool {
+	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	_, err := p.Describe(ctx, &proto.DescribeRequest{})
 	return err == nil
