@@ -295,7 +295,7 @@ func TestNothingStartsWithABadNodeFile(t *testing.T) {
 	}
 	for _, args := range [][]string{{"--config", path}, {"config", "check", "--config", path}} {
 		_, err := command(t, args...)
-		if want := path + `:5: relay.queue.max_byte: unknown option; did you mean "max_bytes"?`; err == nil || err.Error() != want {
+		if want := path + `:5:1: relay.queue.max_byte: unknown option; did you mean "max_bytes"?`; err == nil || err.Error() != want {
 			t.Errorf("%q: %v", args, err)
 		}
 	}

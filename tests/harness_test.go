@@ -62,10 +62,14 @@ func newMachine(t *testing.T) *machine {
 }
 
 // file writes a file of the machine and returns its path. $DIR in its content
-// is the machine's folder.
+// is the machine's folder. Where the tests do not run as root, drop-ins belong
+// to whoever runs them.
 func (m *machine) file(name, content string) string {
 	m.t.Helper()
 	path := filepath.Join(m.dir, name)
+	if uid := os.Geteuid(); uid != 0 {
+		content = strings.Replace(content, "plugin_directory =", fmt.Sprintf("plugin_owner = \"%d\"\n  plugin_directory =", uid), 1)
+	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		m.t.Fatal(err)
 	}

@@ -86,7 +86,7 @@ func TestOptions(t *testing.T) {
 	f(`data_format = ""`, "data_format", `only "influx"`)
 	f(`json_query = "x"`, "json_query", "unknown option")
 	f(`timeout = "0s"`, "timeout", "more than 0")
-	f(`timeout = 5`, "timeout", `"5s"`)
+	f(`timeout = true`, "timeout", "expected a duration")
 	f(`commands = "true"`, "commands", "expected a list")
 	f(`commands = [["true"], []]`, "commands", "command 2: names no program")
 	f(`commands = [[""]]`, "commands", "names no program")
