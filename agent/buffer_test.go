@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rpicluster/vitals/agent/config"
 	"github.com/rpicluster/vitals/agent/output"
@@ -169,4 +170,19 @@ func TestABufferThatSomebodyHolds(t *testing.T) {
 		b.want(strings.Join(words, " "), b.says(words...), "error:", "set RUNTIME_DIRECTORY", "pid")
 	}
 	b.want("show needs no lock", b.says("buffer", "show", "a"), "n=3i")
+}
+
+func TestStatusSaysWhyLinesWereDropped(t *testing.T) {
+	s := status{Outputs: []output.Status{{ID: "a", Dropped: 12, DroppedBy: map[string]int64{
+		output.DroppedMemory: 11, output.DroppedAge: 1,
+	}}}}
+	var out strings.Builder
+	if err := s.print(&out, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"a: 1 line dropped: buffer_max_age", "a: 11 lines dropped: metric_buffer_limit"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("it does not say %q:\n%s", want, out.String())
+		}
+	}
 }

@@ -490,9 +490,11 @@ func TestLinesBeyondTheDisksBoundAreCounted(t *testing.T) {
 	db := newInfluxd(t)
 	db.misbehave(status(http.StatusServiceUnavailable, "busy"))
 	c := settings(db.URL)
-	c.Directory, c.Disk, c.BufferMaxBytes = t.TempDir(), true, 40<<10
+	c.Directory, c.Disk, c.BufferMaxBytes = t.TempDir(), true, 8<<10
 	o := run(t, c)
-	o.give(0, 600)
+	for i := 0; i < 600; i += 10 {
+		o.Append(t.Context(), []byte(strings.Join(numbers(i, i+10), "\n")+"\n"), 10)
+	}
 	o.until("the bound is reached", func() bool { return o.Status().DroppedBy[DroppedDisk] > 0 })
 	held, dropped := o.Held(), o.Status().Dropped
 	if held+dropped != 600 {

@@ -201,6 +201,51 @@ func TestFailOver(t *testing.T) {
 	}
 }
 
+// A server that is away is no reason not to ask the other one.
+func TestFailOverOfQueries(t *testing.T) {
+	down := httptest.NewServer(nil)
+	down.Close()
+	up := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/ping" {
+			w.WriteHeader(http.StatusNoContent)
+			return
+		}
+		io.WriteString(w, `{"results":[{"series":[{"name":"databases","columns":["name"],"values":[["x"]]}]}]}`)
+	}))
+	defer up.Close()
+	c := newClient(t, Config{URLs: []string{down.URL, up.URL}})
+	series, err := c.Query(t.Context(), "SHOW DATABASES")
+	if err != nil || len(series) != 1 || series[0].Values[0][0] != "x" {
+		t.Error(series, err)
+	}
+	if err := c.Ping(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+// Of several failures that of a server that has answered says more than that
+// another one is away; and lines that one server refuses are not shown to others.
+func TestFailuresOfSeveralServers(t *testing.T) {
+	down := httptest.NewServer(nil)
+	down.Close()
+	f := func(status int, body string, want Class, others int) {
+		t.Helper()
+		first := newServer(t, func([]string) (int, string) { return status, body })
+		second := newServer(t, func([]string) (int, string) { return 503, "" })
+		c := newClient(t, Config{URLs: []string{first.URL, down.URL, second.URL}})
+		var e *WriteError
+		err := c.Write(t.Context(), Target{}, Gzip(nil, []byte("m f=1\n")))
+		if !errors.As(err, &e) || e.Class != want || len(second.queries) != others {
+			t.Errorf("%d: %v, and %d writes to the other", status, err, len(second.queries))
+		}
+	}
+	f(500, "it broke", Retry, 1)
+	f(401, "", Hold, 1)
+	f(404, `{"error":"database not found: x"}`, MissingDatabase, 1)
+	f(413, "", Split, 0)
+	f(400, `{"error":"unable to parse 'm f=1': no"}`, BadLines, 0)
+}
+
 // delivery is what became of a batch.
 type delivery struct {
 	Stored, Rejected string

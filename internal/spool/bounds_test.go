@@ -449,3 +449,61 @@ func TestNumbersNeverRepeat(t *testing.T) {
 		}
 	}
 }
+
+// A bound can be changed, and what waits is seen without the lock.
+func TestBoundAndPeek(t *testing.T) {
+	dir := t.TempDir()
+	s, err := Open(Config{Directory: dir, MaxBytes: 1 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	d, err := s.Destination("out")
+	if err != nil {
+		t.Fatal(err)
+	}
+	frame := func(n int) *Frame { return &Frame{Lines: n, RawBytes: 3, Body: []byte("\x1f\x8b\x08body")} }
+	if err := s.Append(t.Context(), frame(1), frame(2), frame(3)); err != nil {
+		t.Fatal(err)
+	}
+	peek := func(bodies bool) (lines []int, size int64) {
+		err := Peek(dir, "out", bodies, func(f *Frame, n int64) bool {
+			lines, size = append(lines, f.Lines), size+n
+			if bodies != (len(f.Body) > 0) {
+				t.Errorf("a body of %d bytes", len(f.Body))
+			}
+			return len(lines) < 3
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return lines, size
+	}
+	if lines, size := peek(true); len(lines) != 3 || size != d.Backlog().Bytes {
+		t.Errorf("%v in %d bytes; %+v", lines, size, d.Backlog())
+	}
+	var f Frame
+	if ok, err := d.TryNext(&f); !ok || err != nil {
+		t.Fatal(ok, err)
+	}
+	if err := d.Advance(f.Seq); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.saveAll(); err != nil {
+		t.Fatal(err)
+	}
+	if lines, _ := peek(false); len(lines) != 2 || lines[0] != 2 {
+		t.Error(lines)
+	}
+	s.Bound(1)
+	if err := s.Append(t.Context(), frame(4)); !errors.Is(err, ErrFull) {
+		t.Error(err)
+	}
+	s.Bound(0)
+	if err := s.Append(t.Context(), frame(4)); err != nil {
+		t.Error(err)
+	}
+	if err := Peek(dir, "nobody", false, nil); err == nil {
+		t.Error("a destination that is not there was looked into")
+	}
+}
