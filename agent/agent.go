@@ -227,8 +227,11 @@ func (a *agent) open(directory string) error {
 
 // testGather prints what every input has to say.
 func (a *agent) testGather(ctx context.Context) error {
+	var mu sync.Mutex // inputs that send events do so all at once
 	out := bufio.NewWriter(a.stdout)
 	sink := func(_ context.Context, lines []byte, _ int) {
+		mu.Lock()
+		defer mu.Unlock()
 		for l := range strings.Lines(string(lines)) {
 			fmt.Fprint(out, "> ", l)
 		}
@@ -278,7 +281,13 @@ func (a *agent) gatherOnce(ctx context.Context, sink collect.Sink) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	return a.supervisor.GatherAll(ctx)
+	err = a.supervisor.GatherAll(ctx)
+	if a.flags.testWait > 0 {
+		waiting, cancel := context.WithTimeout(ctx, time.Duration(a.flags.testWait)*time.Second)
+		defer cancel()
+		a.supervisor.Run(waiting)
+	}
+	return err
 }
 
 // serve gathers and sends until ctx ends. Outputs outlive the collectors, so
@@ -289,6 +298,11 @@ func (a *agent) serve(ctx context.Context) (err error) {
 		return err
 	}
 	defer remove()
+	removePID, err := writePID(a.flags.pidFile)
+	if err != nil {
+		return err
+	}
+	defer removePID()
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/rpicluster/vitals/agent/config"
 	"github.com/rpicluster/vitals/internal/nodefile"
@@ -37,6 +38,9 @@ How:
                          are lost, for the buffer on disk belongs to the agent that runs
   --watch-config HOW     reload the node file when it changes: "notify" is told of changes, "poll"
                          looks every 2 s (for network file systems)
+  --watch-interval D     how often "poll" looks
+  --test-wait N          as --test, and N seconds more on schedule, for inputs that send events
+  --pidfile FILE         write the process number there while running
   --debug                log more
   --quiet                log errors only
   --version, --help      a flag may be written with one dash, as Telegraf's
@@ -73,12 +77,16 @@ type flags struct {
 
 	dir, module, vitals string // of plugins new
 	watchConfig         string // empty, "notify" or "poll"
+	watchInterval       time.Duration
+	testWait            int // seconds
+	pidFile             string
+	sections            []string // of config create
 }
 
 // parseFlags reads flags and words in any order.
 func parseFlags(args []string) (*flags, error) {
 	var f flags
-	var inputs, outputs string
+	var inputs, outputs, sections string
 	var showVersion bool
 	set := flag.NewFlagSet("vitals-agent", flag.ContinueOnError)
 	set.SetOutput(io.Discard)
@@ -92,7 +100,12 @@ func parseFlags(args []string) (*flags, error) {
 	set.BoolVar(&f.skipUnknown, "skip-unknown-plugins", false, "")
 	set.StringVar(&inputs, "input-filter", "", "")
 	set.StringVar(&outputs, "output-filter", "", "")
+	set.StringVar(&sections, "section-filter", "", "")
 	set.StringVar(&f.watchConfig, "watch-config", "", "")
+	set.DurationVar(&f.watchInterval, "watch-interval", 0, "")
+	set.IntVar(&f.testWait, "test-wait", 0, "")
+	set.StringVar(&f.pidFile, "pidfile", "", "")
+	addIgnored(set)
 	set.BoolVar(&f.test, "test", false, "")
 	set.BoolVar(&f.once, "once", false, "")
 	set.BoolVar(&f.debug, "debug", false, "")
@@ -117,7 +130,8 @@ func parseFlags(args []string) (*flags, error) {
 			words, args = append(words, args[0]), args[1:]
 		}
 	}
-	f.inputFilter, f.outputFilter = filter(inputs), filter(outputs)
+	f.inputFilter, f.outputFilter, f.sections = filter(inputs), filter(outputs), filter(sections)
+	f.test = f.test || f.testWait > 0
 	if showVersion {
 		words = []string{"version"}
 	}
@@ -179,11 +193,36 @@ func flagError(set *flag.FlagSet, err error) error {
 	return fmt.Errorf("there is no flag --%s; see vitals-agent --help", name)
 }
 
+// ignoredFlags are flags of Telegraf's that are taken and change nothing; those
+// that are true have no value.
+var ignoredFlags = map[string]bool{
+	"strict-env-handling": true, "unprotected": true,
+	"processor-filter": false, "aggregator-filter": false, "secretstore-filter": false, "watch-debounce-interval": false,
+}
+
+func addIgnored(set *flag.FlagSet) {
+	for name, isBool := range ignoredFlags {
+		if isBool {
+			set.Bool(name, false, "")
+		} else {
+			set.String(name, "", "")
+		}
+	}
+}
+
 // telegrafFlags are flags of Telegraf's that are not there, and what to do.
 var telegrafFlags = map[string]string{
-	"test-wait":        "--test gathers once and ends; it needs no time to wait",
-	"pidfile":          "vitals-agent writes no pid file; its service manager knows its process",
-	"sample-config":    "see config.example.toml, and the README of each collector",
-	"usage":            "see the README of each collector",
-	"plugin-directory": "set plugin_directory in the [agent] table",
+	"sample-config":              "see vitals-agent config create",
+	"usage":                      "see vitals-agent config create --input-filter NAME, and the README of each collector",
+	"input-list":                 "see vitals-agent plugins list",
+	"output-list":                "see vitals-agent config create --section-filter outputs",
+	"deprecation-list":           "vitals-agent config check warns of every old name in a file",
+	"plugin-directory":           "set plugin_directory in the [agent] table",
+	"non-strict-env-handling":    "variables are replaced in strings, and become the number or boolean that an option wants: write debug = \"${DEBUG}\", in quotes",
+	"old-env-behavior":           "variables are replaced in strings, and become the number or boolean that an option wants: write debug = \"${DEBUG}\", in quotes",
+	"password":                   "no secret store of vitals-agent is locked; see docs/telegraf.md",
+	"pprof-addr":                 "this version of vitals-agent serves no profiles",
+	"print-plugin-config-source": "vitals-agent status and every message name the file and the line",
+	"config-url-watch-interval":  "this version of vitals-agent reads files only; fetch the file and use --watch-config",
+	"config-url-retry-attempts":  "this version of vitals-agent reads files only; fetch the file and use --watch-config",
 }

@@ -120,6 +120,121 @@ func TestWrongFlags(t *testing.T) {
 	f("status --once", "--once is not for status; see vitals-agent status --help")
 	f("--json", "--json is not for run")
 	f("--test --once", "exclude each other")
+	f("--select site", "is not a selector")
+	f("--section-filter agent", "--section-filter is not for run")
+	f("config create --section-filter agents", "the sections are agent, outputs and inputs")
+	f("config create --input-filter cpuu", "no collector that is built in is called \"cpuu\"")
+	f("config create --output-filter influx", "there is no output \"influx\"")
+	f("--watch-interval soon", "invalid")
+	f("--test-wait soon", "invalid")
+	f("--sample-config", "see vitals-agent config create")
+	f("--usage cpu", "see vitals-agent config create --input-filter NAME")
+	f("--input-list", "see vitals-agent plugins list")
+	f("--output-list", "see vitals-agent config create")
+	f("--deprecation-list", "vitals-agent config check warns")
+	f("--plugin-directory x", "set plugin_directory")
+	f("--non-strict-env-handling", `write debug = "${DEBUG}", in quotes`)
+	f("--old-env-behavior", `write debug = "${DEBUG}", in quotes`)
+	f("--password x", "no secret store of vitals-agent is locked")
+	f("--pprof-addr x", "serves no profiles")
+	f("--print-plugin-config-source", "name the file and the line")
+	f("--config-url-watch-interval 1m", "reads files only")
+	f("--config-url-retry-attempts 3", "reads files only")
+}
+
+// TestFlagsThatAreForTelegrafOnly has each of them taken, and changing nothing.
+func TestFlagsThatAreForTelegrafOnly(t *testing.T) {
+	for _, args := range []string{
+		"--strict-env-handling", "-strict-env-handling", "--unprotected", "--processor-filter a:b", "--aggregator-filter a",
+		"--secretstore-filter a", "--watch-debounce-interval 1s",
+	} {
+		f, err := parseFlags(strings.Fields(args))
+		if err != nil || f.command != "run" {
+			t.Errorf("%s: %v", args, err)
+			continue
+		}
+		f.args = nil
+		if diff := cmp.Diff(&flags{command: "run"}, f, cmp.AllowUnexported(flags{}), cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("%s: %s", args, diff)
+		}
+	}
+}
+
+func TestFlagsOfTelegrafs(t *testing.T) {
+	f := func(args string, want flags) {
+		t.Helper()
+		got, err := parseFlags(strings.Fields(args))
+		if err != nil {
+			t.Errorf("%s: %v", args, err)
+			return
+		}
+		want.command = "run"
+		if diff := cmp.Diff(&want, got, cmp.AllowUnexported(flags{}), cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("%s: %s", args, diff)
+		}
+	}
+	f("--test-wait 3", flags{test: true, testWait: 3})
+	f("--pidfile /run/x.pid", flags{pidFile: "/run/x.pid"})
+	f("--watch-config poll --watch-interval 500ms", flags{watchConfig: "poll", watchInterval: 500 * time.Millisecond})
+	f("--skip-unknown-plugins", flags{skipUnknown: true})
+	f("--select a=b;c=d --select e=f*", flags{selectors: []config.Selector{{"a": "b", "c": "d"}, {"e": "f*"}}})
+}
+
+// TestConfigCreate has each node file that is printed pass the check.
+func TestConfigCreate(t *testing.T) {
+	f := func(inputs, outputs int, args ...string) {
+		t.Helper()
+		text, _, err := call(t, append([]string{"config", "create"}, args...)...)
+		if err != nil {
+			t.Errorf("%q: %v", args, err)
+			return
+		}
+		path, _ := node(t, text)
+		out, stderr, err := call(t, "config", "check", "--config", path)
+		if want := "sound; " + count(inputs, "input") + ", " + count(outputs, "output") + "\n"; err != nil || !strings.HasSuffix(out, want) {
+			t.Errorf("%q: %s%v\nwant %s", args, out, err, want)
+		}
+		if warnings := strings.Count(stderr, "warning: "); warnings != strings.Count(stderr, "the environment variable INFLUX_") { // which is not set
+			t.Errorf("%q: %s", args, stderr)
+		}
+	}
+	f(8, 1)
+	f(3, 1, "--input-filter", "cpu:mem:temp")
+	f(1, 2, "--input-filter", "swap", "--output-filter", "influxdb_v2:file")
+	f(8, 4, "--output-filter", "influxdb:influxdb_v2:file:discard")
+	text, _, err := call(t, "config", "create", "--section-filter", "agent")
+	if err != nil || !strings.Contains(text, "[agent]") || strings.Contains(text, "[[inputs") {
+		t.Errorf("%v: %s", err, text)
+	}
+}
+
+func TestTestWaitShowsEvents(t *testing.T) {
+	path, dir := node(t, "[agent]\nomit_hostname = true\n[[inputs.execd]]\n  command = [\"sh\", \"-c\", \"echo event value=1; sleep 60\"]\n  signal = \"none\"\n  data_format = \"influx\"\n")
+	out, stderr, err := call(t, "--config", path, "--test-wait", "3", "--pidfile", dir+"/pid")
+	if err != nil || !strings.HasPrefix(out, "> event value=1 ") {
+		t.Errorf("%s%s%v", out, stderr, err)
+	}
+	if _, err := os.Stat(dir + "/pid"); err == nil {
+		t.Error("a pid file is written for a test")
+	}
+}
+
+func TestPIDFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.pid")
+	remove, err := writePID(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text, err := os.ReadFile(path); err != nil || string(text) != fmt.Sprintln(os.Getpid()) {
+		t.Errorf("%q, %v", text, err)
+	}
+	remove()
+	if _, err := os.Stat(path); err == nil {
+		t.Error("it is still there")
+	}
+	if _, err := writePID("/no/such/directory/pid"); err == nil || !strings.Contains(err.Error(), "--pidfile: ") {
+		t.Error(err)
+	}
 }
 
 // A command is checked by what its line in the table says.
@@ -152,7 +267,7 @@ func TestHelpAndVersion(t *testing.T) {
 	f("status --help", "vitals-agent status: how the running agent is doing\n\nUsage:\n  vitals-agent status [--json]\n\nAsks")
 	f("--json --help status", "vitals-agent status: ")
 	f("help config check", "vitals-agent config check: ")
-	f("config", "vitals-agent config has these commands:\n  config check  ")
+	f("config", "vitals-agent config has these commands:\n  config create  ")
 	f("version", "vitals-agent dev\n")
 	f("--version", "vitals-agent dev\n")
 }

@@ -71,3 +71,15 @@ func started(pid int) string {
 	}
 	return string(f[19])
 }
+
+// writePID writes the process number to a file, which remove removes; without
+// a path it does nothing.
+func writePID(path string) (remove func(), err error) {
+	if path == "" {
+		return func() {}, nil
+	}
+	if err := os.WriteFile(path, []byte(strconv.Itoa(os.Getpid())+"\n"), 0o640); err != nil {
+		return nil, fmt.Errorf("--pidfile: %w", err)
+	}
+	return func() { _ = os.Remove(path) }, nil
+}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"os"
 	"path/filepath"
@@ -49,7 +50,7 @@ func (a *agent) watch(ctx context.Context, hangups <-chan os.Signal) {
 		w.events = events
 	}
 	if a.flags.watchConfig == "poll" {
-		every = pollTime
+		every = max(cmp.Or(a.flags.watchInterval, pollTime), 100*time.Millisecond)
 	}
 	w.run(ctx, hangups, every)
 }

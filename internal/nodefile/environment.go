@@ -2,6 +2,7 @@ package nodefile
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"os"
 	"regexp"
@@ -14,8 +15,8 @@ import (
 // Values are parsed before they are expanded: what a variable holds can never
 // become syntax.
 func (f *File) expandTable(path []string, table map[string]any) map[string]any {
-	for key, v := range table {
-		table[key] = f.expandValue(append(slices.Clone(path), key), v)
+	for _, key := range slices.Sorted(maps.Keys(table)) {
+		table[key] = f.expandValue(append(slices.Clone(path), key), table[key])
 	}
 	return table
 }
