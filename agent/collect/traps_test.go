@@ -13,6 +13,7 @@ import (
 )
 
 func TestAFrozenPluginHoldsUpNobody(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	l.add("frozen", "steady", l.dropIn("frozen", ""))
 	l.add("other", "steady", slowly)
@@ -37,6 +38,7 @@ func TestAFrozenPluginHoldsUpNobody(t *testing.T) {
 
 // The answer to one tick is never taken for that to another.
 func TestAnAnswerThatIsTooLateIsNone(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	l.add("a", "steady", l.dropIn("late", ""))
 	l.start()
@@ -53,6 +55,7 @@ func TestAnAnswerThatIsTooLateIsNone(t *testing.T) {
 }
 
 func TestAPluginThatHangsWhenConfiguredHoldsUpNobodyAndIsEnded(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	l.add("a", "steady", both(l.dropIn("hanging", ""), func(in *config.Input) {
 		in.JSON = []byte(`{"dir":"` + filepath.Join(l.dir, "a") + `","Hang":true}`)
@@ -68,6 +71,7 @@ func TestAPluginThatHangsWhenConfiguredHoldsUpNobodyAndIsEnded(t *testing.T) {
 
 // A collector that fails with other words each time would fill the log.
 func TestErrorsThatChangeAllTheTimeAreNotAllLogged(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	l.add("a", "steady", nil)
 	l.tell("a", "complain")
