@@ -92,6 +92,7 @@ type Output struct {
 	pace    pace
 	ahead   spool.Frame // read, and in no batch yet, if isAhead
 	isAhead bool
+	ending  bool
 
 	// moving is held while batches leave memory; it comes before mu.
 	moving sync.Mutex

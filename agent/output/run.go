@@ -60,7 +60,7 @@ func (o *Output) waits(ctx context.Context) bool {
 // end makes a last attempt and closes the output. Lines that have no disk to
 // wait on are not held back by a rate limit.
 func (o *Output) end(ctx, calls context.Context) error {
-	if o.spool == nil {
+	if o.ending = true; o.spool == nil {
 		o.pace = pace{}
 	}
 	wait, unsent := o.flush(calls, true)

@@ -20,7 +20,7 @@ func (o *Output) flush(ctx context.Context, everything bool) (wait time.Duration
 		o.spill(ctx) // left there while the disk was full
 	}
 	for {
-		if o.asked.Load() > 0 && ctx.Err() == nil && !o.config.Once {
+		if o.asked.Load() > 0 && !o.ending && !o.config.Once {
 			return breath, nil
 		}
 		if wait := o.pause(); wait > 0 {
