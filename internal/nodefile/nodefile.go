@@ -24,6 +24,10 @@ var tables = []string{
 	"agent", "aggregators", "global_tags", "inputs", "outputs", "plugins", "processors", "relay", "secretstores", "tags",
 }
 
+// single are those of which a file has one, with options; the others hold a
+// table for each plugin.
+var single = []string{"agent", "global_tags", "relay", "tags"}
+
 // File is a parsed node file.
 type File struct {
 	// Name is the path as given, for messages.
@@ -110,6 +114,9 @@ func (f *File) syntaxError(err error) error {
 func (f *File) checkTopLevel() {
 	for key, v := range f.values {
 		if slices.Contains(tables, key) {
+			if _, isTable := v.(map[string]any); !isTable && slices.Contains(single, key) {
+				f.errs = append(f.errs, f.errorAt(f.where.of(key), key, fmt.Sprintf("must be one table, written [%s]", key)))
+			}
 			continue
 		}
 		text := "neither vitals-agent nor vitals-relay has a table of this name"
