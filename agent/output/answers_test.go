@@ -290,3 +290,32 @@ func TestAMissingDatabaseIsMade(t *testing.T) {
 		}
 	})
 }
+
+// A database that can never be made is no fault of the lines, where it is the
+// one that was configured; where a tag names it, the line will never be stored.
+func TestADatabaseThatCannotBe(t *testing.T) {
+	for _, tagged := range []bool{false, true} {
+		overBoth(t, fmt.Sprint("tagged ", tagged), "v1", func(t *testing.T, c Config, db *influxd) {
+			c.SkipDatabaseCreation = false
+			if tagged {
+				c.DatabaseTag.Tag = "host"
+			}
+			db.misbehave(func(w http.ResponseWriter, lines []string) bool {
+				if lines == nil {
+					return plain(200, `{"results":[{"statement_id":0,"error":"invalid name"}]}`)(w, nil)
+				}
+				return status(404, `database not found: "n1"`)(w, lines)
+			})
+			o := run(t, c)
+			o.give(0, 10)
+			if tagged {
+				o.until("they are set aside", func() bool { o.FlushNow(); return o.Status().Rejected == 10 && o.Held() == 0 })
+				return
+			}
+			o.until("they are held", func() bool { o.FlushNow(); return o.Status().Failures >= 3 })
+			if s := o.Status(); s.Rejected != 0 || o.Held() != 10 {
+				t.Errorf("%+v", s)
+			}
+		})
+	}
+}

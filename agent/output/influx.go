@@ -76,7 +76,8 @@ func (s *server) sender(l lane) *influx.Sender {
 		return known
 	}
 	sender := &influx.Sender{
-		Client: s.client, Logger: s.log, Fixed: s.route.policy.Tag == "",
+		Client: s.client, Logger: s.log,
+		FixedDatabase: s.route.database.Tag == "", FixedPolicy: s.route.policy.Tag == "",
 		Rejected: func(_ influx.Target, lines []byte, reason string) error {
 			s.reject(lines, bytes.Count(lines, []byte("\n")), reason)
 			return nil

@@ -36,10 +36,11 @@ type Sender struct {
 	// CreateDatabase, if set, is asked for a database, or what a retention
 	// policy of it lacks, before the write is tried again.
 	CreateDatabase func(ctx context.Context, database string) error
-	// Fixed says that somebody has chosen the target, for all lines: that its
-	// retention policy is missing is then no fault of theirs, and they are held.
-	Fixed  bool
-	Logger *slog.Logger
+	// FixedDatabase and FixedPolicy say that somebody has chosen these, for all
+	// lines: that there is none of that name, nor ever will be, is no fault of the
+	// lines, and they are held.
+	FixedDatabase, FixedPolicy bool
+	Logger                     *slog.Logger
 
 	search *search // in the batch that failed last
 	proof  proof   // a write that the server took
@@ -107,7 +108,7 @@ func (s *Sender) write(ctx context.Context, t Target, body []byte) *WriteError {
 	if err := s.CreateDatabase(ctx, t.Database); err != nil {
 		e.Message += "; creating it: " + err.Error()
 		switch {
-		case strings.HasSuffix(err.Error(), "invalid name"):
+		case strings.HasSuffix(err.Error(), "invalid name") && !s.FixedDatabase:
 			e.Class = Poison // there will never be one
 		case e.Class == Poison:
 			e.Class = Retry // it could not even be asked for
@@ -119,7 +120,7 @@ func (s *Sender) write(ctx context.Context, t Target, body []byte) *WriteError {
 
 func (s *Sender) attempt(ctx context.Context, t Target, body []byte) *WriteError {
 	e := asWriteError(s.Client.Write(ctx, t, body))
-	if e != nil && e.Class == Poison && s.Fixed {
+	if e != nil && e.Class == Poison && s.FixedPolicy {
 		e.Class = Hold
 	}
 	return e
