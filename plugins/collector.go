@@ -8,9 +8,13 @@
 //	Collector.Gather(ctx, b) ◄── Batch ──► lines ────────────────► Gather
 //
 // An author writes a struct whose exported fields are its options and one
-// method, Gather; everything else in this file is optional. The folders below
-// are the collectors that vitals-agent has built in, the contract they speak
-// (proto), a helper for tests (plugintest) and examples.
+// method, Gather; everything else in this file is optional, and with batch.go it
+// is all that there is to know. Of the others, schema.go and pattern.go help
+// collectors that are Telegraf's, program.go and what follows it help those that
+// run programs, host.go and flaws.go are for hosts.
+//
+// The folders below are the collectors that vitals-agent has built in, the
+// contract they speak (proto), a helper for tests (plugintest) and examples.
 package plugins
 
 import (

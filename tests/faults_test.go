@@ -256,6 +256,34 @@ func newSite(t *testing.T, options string, faulty ...string) *site {
 	return s
 }
 
+// addDeadDevice adds a built-in collector whose device never answers. It shares
+// its process with others until that is found out.
+func (s *site) addDeadDevice() {
+	s.t.Helper()
+	folder := filepath.Join(s.dir, "sys/devices/system/cpu/cpu0/cpufreq")
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		s.t.Fatal(err)
+	}
+	for _, name := range []string{"scaling_cur_freq", "scaling_min_freq", "scaling_max_freq"} {
+		if err := syscall.Mkfifo(filepath.Join(folder, name), 0o600); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	node, err := os.ReadFile(s.config)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.config = s.file("node.toml", string(node)+"[[inputs.linux_cpu]]\n  host_sys = \"$DIR/sys\"\n")
+}
+
+func requireIsolated(t *testing.T, log, input string) {
+	t.Helper()
+	text, err := os.ReadFile(log)
+	if err != nil || !strings.Contains(string(text), `msg="the collector does not answer; it gets a process of its own" input=`+input) {
+		t.Errorf("%s has kept the process that it shares: %v", input, err)
+	}
+}
+
 func (s *site) runtime() string {
 	for _, kv := range s.env {
 		if dir, ok := strings.CutPrefix(kv, "RUNTIME_DIRECTORY="); ok {
@@ -537,6 +565,7 @@ func TestFaultsOfPluginsCostOnlyThemselves(t *testing.T) {
 		}
 	}
 	s := newSite(t, "", names...)
+	s.addDeadDevice()
 	s.run()
 	ctx, cancel := context.WithTimeout(t.Context(), faultTime(t, 150*time.Second))
 	defer cancel()
@@ -560,6 +589,7 @@ func TestFaultsOfPluginsCostOnlyThemselves(t *testing.T) {
 	s.agent.stop()
 
 	control.requireOneMiss()
+	requireIsolated(t, s.agent.log, "linux_cpu")
 	expected, gone := s.requireEveryTick(innocent...)
 	for _, k := range faults {
 		t.Logf("%s %-30s %4d runs, worst recovery %5.1fs  %v", k.id, k.what, k.total(), k.worst.Seconds(), k.runs)

@@ -49,10 +49,7 @@ func newBridge(log *slog.Logger) *bridge {
 func (p *pluginLog) allow(text string, now time.Time) (suppressed int, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.fell {
-		p.last = text
-		p.fell = strings.HasPrefix(text, "panic: ") || strings.HasPrefix(text, "fatal error: ")
-	}
+	p.remember(text)
 	passed := now.Sub(p.refilled).Seconds()
 	p.lines = min(logLines, p.lines+passed*logLinesPerSecond)
 	p.bytes = min(logBytes, p.bytes+passed*logBytesPerSecond)
@@ -64,6 +61,22 @@ func (p *pluginLog) allow(text string, now time.Time) (suppressed int, ok bool) 
 	p.lines--
 	suppressed, p.suppressed = p.suppressed, 0
 	return suppressed, true
+}
+
+// remember keeps the last line; mu is held.
+func (p *pluginLog) remember(text string) {
+	if !p.fell {
+		p.last = text
+		p.fell = strings.HasPrefix(text, "panic: ") || strings.HasPrefix(text, "fatal error: ")
+	}
+}
+
+// skip counts a line that was left out without looking what it is.
+func (p *pluginLog) skip(line []byte) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.suppressed++
+	p.remember(string(line[:min(len(line), maxErrorText)]))
 }
 
 // wrote takes what a line that was allowed has come to.

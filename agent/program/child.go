@@ -42,6 +42,7 @@ type child struct {
 	stdout, stderr, lifeline *os.File // our ends
 	theirs                   []*os.File
 	handshake                *handshake    // reads stdout
+	log                      *pluginLog    // what it says
 	exited                   chan struct{} // closed when the process is gone
 	err                      error         // how it ended; valid once exited is closed
 
@@ -251,7 +252,7 @@ func (c *child) PID() int {
 func (c *child) Stdout() io.ReadCloser { return c.handshake }
 
 // Stderr is the plugin's log.
-func (c *child) Stderr() io.ReadCloser { return newEntries(c.stderr) }
+func (c *child) Stderr() io.ReadCloser { return newEntries(c.stderr, c.log) }
 
 // Name is the base name of the program.
 func (c *child) Name() string { return filepath.Base(c.from.Argv[0]) }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"time"
 )
 
 // logBuffer is the longest line of a plugin's log that is read as an entry.
@@ -18,30 +19,60 @@ const logBuffer = 8 << 10
 // mark put before it that makes it plain text.
 type entries struct {
 	io.Closer
+	log  *pluginLog
 	from *bufio.Reader
 	held []byte // of the line under way
 	long bool   // the line under way has no end yet
+
+	room     float64
+	at       time.Time // when there was that much room
+	skipping bool      // the line under way
 }
 
-func newEntries(r io.ReadCloser) *entries {
-	return &entries{Closer: r, from: bufio.NewReaderSize(r, logBuffer)}
+// What is looked at, at once and then every second: taking an entry apart
+// costs more than a plugin without end should.
+const logRoom, logRoomPerSecond = 1000, 100.0
+
+func newEntries(r io.ReadCloser, log *pluginLog) *entries {
+	return &entries{Closer: r, log: log, from: bufio.NewReaderSize(r, logBuffer), room: logRoom, at: time.Now()}
 }
 
+// Read hands on the next line that there is room for.
 func (e *entries) Read(p []byte) (int, error) {
-	if len(e.held) == 0 {
+	for len(e.held) == 0 {
 		line, err := e.from.ReadSlice('\n')
 		if len(line) == 0 {
 			return 0, ending(err)
 		}
-		unended := errors.Is(err, bufio.ErrBufferFull)
-		if !e.long && !unended && misleads(line) {
+		began := !e.long
+		e.long = errors.Is(err, bufio.ErrBufferFull)
+		if began { // a line is passed whole, or not at all
+			e.skipping = !e.enough()
+		}
+		if e.skipping {
+			e.log.skip(bytes.TrimSpace(line))
+			continue
+		}
+		if began && !e.long && misleads(line) {
 			line = append([]byte("log entry: "), line...)
 		}
-		e.held, e.long = line, unended
+		e.held = line
 	}
 	n := copy(p, e.held)
 	e.held = e.held[n:]
 	return n, nil
+}
+
+// enough takes room for one line, if there is any.
+func (e *entries) enough() bool {
+	now := time.Now()
+	e.room = min(logRoom, e.room+now.Sub(e.at).Seconds()*logRoomPerSecond)
+	e.at = now
+	if e.room < 1 {
+		return false
+	}
+	e.room--
+	return true
 }
 
 // ending is the end of the file where a dead process's pipe, which another may

@@ -98,6 +98,7 @@ func Start(ctx context.Context, cmd Command) (*Process, error) {
 		return nil, err
 	}
 	logger := newBridge(cmd.Log)
+	child.log = logger.source
 	p := &Process{calls: &calls{}, child: child, connected: make(chan struct{}), started: time.Now(), log: logger.source}
 	p.client = plugin.NewClient(&plugin.ClientConfig{
 		HandshakeConfig:     plugins.Handshake(),
