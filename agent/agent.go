@@ -110,11 +110,23 @@ func (a *agent) close() {
 
 // loadConfig reads the node file and words what is wrong with it.
 func loadConfig(f *flags) (*config.Config, error) {
-	sources := config.Find(f.sources)
+	sources, remote := config.Find(f.sources), f.fetcher()
+	var warnings []string
 	c, err := config.Read(sources, config.Options{
 		Builtins: builtin.All(), InputFilter: f.inputFilter, OutputFilter: f.outputFilter, NoOutputs: f.test,
 		Select: f.selectors, SkipUnknown: f.skipUnknown,
+		Fetch: func(url string) ([]byte, error) {
+			body, warning, err := remote.fetch(url)
+			if warning != "" {
+				warnings = append(warnings, warning)
+			}
+			return body, err
+		},
 	})
+	if c != nil {
+		c.Warnings = append(c.Warnings, warnings...)
+		c.Secrets = append(c.Secrets, passwords(sources.URLs())...)
+	}
 	if c == nil && errors.Is(err, fs.ErrNotExist) && f.sources.Empty() {
 		return nil, config.Missing(sources)
 	}
@@ -298,6 +310,7 @@ func (a *agent) serve(ctx context.Context) (err error) {
 		return err
 	}
 	defer remove()
+	a.acceptRemote()
 	removePID, err := writePID(a.flags.pidFile)
 	if err != nil {
 		return err

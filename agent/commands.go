@@ -27,7 +27,7 @@ type command struct {
 // commands are all of them, in the order in which the help lists them.
 func commands() []command {
 	return []command{
-		{name: runCommand, flags: "test once input-filter output-filter select skip-unknown-plugins watch-config watch-interval test-wait pidfile", short: "gather and send until told to stop; may be left out", run: runAgent},
+		{name: runCommand, flags: "test once input-filter output-filter select skip-unknown-plugins watch-config watch-interval config-url-watch-interval test-wait pidfile", short: "gather and send until told to stop; may be left out", run: runAgent},
 		{name: "config create", flags: "input-filter output-filter section-filter", short: "print a node file to begin with", more: configCreateHelp, run: createConfig},
 		{name: "config check", flags: "input-filter output-filter select skip-unknown-plugins", short: "say what is wrong with the node file", more: configCheckHelp, run: checkConfig},
 		{name: "reload", flags: "json", short: "read the node file again; touch only what has changed", more: reloadHelp, run: askReload},
@@ -113,7 +113,7 @@ func (c command) check(args, given []string) error {
 	case len(args) > wanted && !many:
 		return fmt.Errorf("%s takes %s and nothing after it, such as %q", c.name, c.args, args[wanted])
 	}
-	own := append(strings.Fields(c.flags), "config", "config-directory", "debug", "quiet", "version")
+	own := append(strings.Fields(c.flags), "config", "config-directory", "config-url-retry-attempts", "debug", "quiet", "version")
 	for _, name := range given {
 		if _, ignored := ignoredFlags[name]; !ignored && !slices.Contains(own, name) {
 			return fmt.Errorf("--%s is not for %s; see vitals-agent %s --help", name, c.name, c.name)

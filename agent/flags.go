@@ -1,9 +1,11 @@
 package main
 
 import (
+	"context"
 	"flag"
 	"fmt"
 	"io"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -26,6 +28,7 @@ What to run:
   --config FILE          the node file; several --config are read as one. Without it $VITALS_CONFIG
                          is read, else $TELEGRAF_CONFIG_PATH, else /etc/vitals/node.toml and
                          what is in /etc/vitals/node.d
+                         A URL is fetched; a copy is kept for when that cannot be
   --config-directory DIR every file in it and below whose name ends in .conf; may be repeated
   --input-filter  A:B    only the inputs of these names
   --output-filter A:B    only the outputs of these names
@@ -38,6 +41,8 @@ How:
                          are lost, for the buffer on disk belongs to the agent that runs
   --watch-config HOW     reload the node file when it changes: "notify" is told of changes, "poll"
                          looks every 2 s (for network file systems)
+  --config-url-watch-interval D
+                         how often a file that is given by its URL is looked at; 0: never
   --watch-interval D     how often "poll" looks
   --test-wait N          as --test, and N seconds more on schedule, for inputs that send events
   --pidfile FILE         write the process number there while running
@@ -81,6 +86,10 @@ type flags struct {
 	testWait            int // seconds
 	pidFile             string
 	sections            []string // of config create
+
+	urlEvery    time.Duration // how often files are looked at that are given by a URL; 0: never
+	urlAttempts int
+	remote      *remote // nil before fetcher
 }
 
 // parseFlags reads flags and words in any order.
@@ -103,6 +112,8 @@ func parseFlags(args []string) (*flags, error) {
 	set.StringVar(&sections, "section-filter", "", "")
 	set.StringVar(&f.watchConfig, "watch-config", "", "")
 	set.DurationVar(&f.watchInterval, "watch-interval", 0, "")
+	set.DurationVar(&f.urlEvery, "config-url-watch-interval", 0, "")
+	set.IntVar(&f.urlAttempts, "config-url-retry-attempts", 3, "")
 	set.IntVar(&f.testWait, "test-wait", 0, "")
 	set.StringVar(&f.pidFile, "pidfile", "", "")
 	addIgnored(set)
@@ -138,6 +149,18 @@ func parseFlags(args []string) (*flags, error) {
 	var given []string
 	set.Visit(func(g *flag.Flag) { given = append(given, g.Name) })
 	return &f, f.settle(words, given)
+}
+
+// fetcher is for files that are given by their URL.
+func (f *flags) fetcher() *remote {
+	if f.remote == nil {
+		f.remote = &remote{
+			directory: filepath.Join(filepath.Dir(config.DefaultBufferDirectory()), "remote-config"),
+			attempts:  f.urlAttempts, retry: remoteRetry,
+			ctx: context.Background(), fetched: map[string]answer{}, last: map[string]string{},
+		}
+	}
+	return f.remote
 }
 
 // appendTo makes a flag one that can be given several times.
@@ -223,6 +246,4 @@ var telegrafFlags = map[string]string{
 	"password":                   "no secret store of vitals-agent is locked; see docs/telegraf.md",
 	"pprof-addr":                 "this version of vitals-agent serves no profiles",
 	"print-plugin-config-source": "vitals-agent status and every message name the file and the line",
-	"config-url-watch-interval":  "this version of vitals-agent reads files only; fetch the file and use --watch-config",
-	"config-url-retry-attempts":  "this version of vitals-agent reads files only; fetch the file and use --watch-config",
 }

@@ -59,6 +59,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		}
 		return err
 	}
+	f.fetcher().ctx = ctx
 	c, _, err := find(strings.Fields(f.command))
 	if err != nil {
 		return err

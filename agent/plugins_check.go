@@ -64,7 +64,7 @@ func checkPlugin(ctx context.Context, f *flags, stdout, stderr io.Writer) error 
 
 // inputTables reads the [[inputs.*]] tables of the files; none if none is named.
 func inputTables(from config.Sources) ([]*nodefile.Section, error) {
-	files, err := nodefile.LoadAll(from.Paths()...)
+	files, err := nodefile.LoadAll(nil, from.Paths()...)
 	if err != nil {
 		return nil, err
 	}

@@ -38,6 +38,7 @@ func (a *agent) reload(ctx context.Context) (reloaded, error) {
 	a.config = c
 	a.mu.Unlock()
 	a.applyLog(c)
+	a.acceptRemote()
 	done.Outputs, err = a.outputs.reload(ctx, c.Outputs)
 	return done, err
 }

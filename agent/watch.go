@@ -59,6 +59,12 @@ func (w *watcher) run(ctx context.Context, hangups <-chan os.Signal, every time.
 	rescan, settled := time.NewTicker(every), time.NewTimer(settleTime) // what came before listen
 	defer rescan.Stop()
 	defer settled.Stop()
+	var remote <-chan time.Time
+	if every := w.agent.flags.urlEvery; every > 0 {
+		ticker := time.NewTicker(max(every, 100*time.Millisecond))
+		defer ticker.Stop()
+		remote = ticker.C
+	}
 	var changes <-chan fsnotify.Event
 	if w.events != nil {
 		changes = w.events.Events
@@ -68,6 +74,10 @@ func (w *watcher) run(ctx context.Context, hangups <-chan os.Signal, every time.
 		select {
 		case <-ctx.Done():
 			return
+		case <-remote:
+			if _, sources := w.places(); w.agent.flags.fetcher().changed(sources.URLs()) {
+				w.reload(ctx, "it has changed at its server")
+			}
 		case <-hangups:
 			w.reload(ctx, "SIGHUP")
 			w.look(ctx)

@@ -86,6 +86,8 @@ type Options struct {
 	NoOutputs bool
 	// Select keeps only the tables whose labels one of them matches.
 	Select []Selector
+	// Fetch reads a file that is given by its URL.
+	Fetch func(url string) ([]byte, error)
 	// SkipUnknown leaves out plugins that there are not.
 	SkipUnknown bool
 }
@@ -101,7 +103,7 @@ func Read(s Sources, o Options) (*Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	files, err := nodefile.LoadAll(paths...)
+	files, err := nodefile.LoadAll(o.Fetch, paths...)
 	l := &loader{file: files, Options: o}
 	l.fail(err)
 	if files == nil {

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/rpicluster/vitals/internal/nodefile"
 )
 
 // Sources say where a configuration comes from: files, and directories all of
@@ -140,12 +142,19 @@ func linksToDirectory(path string) bool {
 	return err == nil && info.IsDir()
 }
 
+// URLs are those of the files that are elsewhere.
+func (s Sources) URLs() []string {
+	return slices.DeleteFunc(slices.Clone(s.Files), func(path string) bool { return !nodefile.IsURL(path) })
+}
+
 // Watched are the directories in which a file may appear that is of the sources, or
 // from which one may go.
 func (s Sources) Watched() []string {
 	var all []string
 	for _, path := range s.Files {
-		all = append(all, filepath.Dir(path))
+		if !nodefile.IsURL(path) {
+			all = append(all, filepath.Dir(path))
+		}
 	}
 	for _, directory := range s.Directories {
 		_ = filepath.WalkDir(filepath.Clean(directory)+string(filepath.Separator), func(path string, d fs.DirEntry, err error) error {

@@ -83,7 +83,7 @@ func TestEveryAgentOptionOfTelegraf(t *testing.T) {
 	f(`always_include_global_tags = true`, "")
 	f(`skip_processors_after_aggregators = true`, "")
 	f(`skip_processors_after_aggregators = false`, "")
-	f(`config_url_retry_attempts = 3`, "warning: reads files only")
+	f(`config_url_retry_attempts = 3`, "warning: it is a flag")
 	f(`buffer_strategy = "memory"`, "")
 	f(`buffer_strategy = "disk"`, "")
 	f(`buffer_strategy = "disk_write_through"`, "")

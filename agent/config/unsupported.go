@@ -57,7 +57,7 @@ func agentUnsupported() unsupported {
 		"skip_processors_after_aggregators": {sentence: "has no effect: vitals-agent has no processors yet", harmless: []any{true, false}, warning: true},
 		"statefile":                         {sentence: "has no effect: no collector of vitals-agent keeps a state", harmless: []any{""}, warning: true},
 		"buffer_disk_sync":                  {sentence: "has no effect: the buffer on disk is always synced", harmless: []any{true}, warning: true},
-		"config_url_retry_attempts":         {sentence: "has no effect: vitals-agent reads files only", harmless: []any{int64(0)}, warning: true},
+		"config_url_retry_attempts":         {sentence: "has no effect: it is a flag, --config-url-retry-attempts", harmless: []any{int64(0)}, warning: true},
 	}
 }
 

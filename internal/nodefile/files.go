@@ -21,13 +21,14 @@ type Files struct {
 	all []*File
 }
 
-// LoadAll reads files and makes them one. With the error, which holds all
+// LoadAll reads files and makes them one. A file that is elsewhere, whose path
+// is a URL, is had from fetch. With the error, which holds all
 // mistakes, come the files only if each could be parsed.
-func LoadAll(paths ...string) (*Files, error) {
+func LoadAll(fetch func(url string) ([]byte, error), paths ...string) (*Files, error) {
 	var files []*File
 	var errs []error
 	for i, path := range paths {
-		f, err := load(path, i)
+		f, err := load(path, i, fetch)
 		if f != nil {
 			files = append(files, f)
 		}

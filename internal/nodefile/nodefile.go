@@ -11,6 +11,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"slices"
 	"strings"
@@ -72,15 +73,27 @@ func (e *Error) Error() string {
 
 // Load reads and parses the file at path.
 func Load(path string) (*File, error) {
-	return load(path, 0)
+	return load(path, 0, nil)
 }
 
-func load(path string, order int) (*File, error) {
+func load(path string, order int, fetch func(url string) ([]byte, error)) (*File, error) {
+	if u, err := url.Parse(path); err == nil && fetch != nil && IsURL(path) {
+		data, err := fetch(path)
+		if err != nil {
+			return nil, err
+		}
+		return parseAt(u.Redacted(), data, order)
+	}
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("read node file: %w", err)
 	}
 	return parseAt(path, data, order)
+}
+
+// IsURL reports whether path is not that of a file here.
+func IsURL(path string) bool {
+	return strings.HasPrefix(path, "http://") || strings.HasPrefix(path, "https://")
 }
 
 // Parse parses data and refuses top-level tables that belong to neither
