@@ -3,14 +3,15 @@
 package swap
 
 import (
+	"bufio"
+	"bytes"
 	"context"
 	_ "embed"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
-
-	"github.com/shirou/gopsutil/v3/mem"
 
 	"github.com/rpicluster/vitals/plugins"
 )
@@ -65,7 +66,7 @@ func (c *Collector) Gather(ctx context.Context, b *plugins.Batch) error {
 // gatherTraffic counts the pages that the kernel has swapped, in bytes.
 // gopsutil takes every page for 4 KiB.
 func (c *Collector) gatherTraffic(b *plugins.Batch) error {
-	counters, err := numbers("vmstat", " ")
+	counters, err := numbers("vmstat", " ", "pswpin", "pswpout")
 	if err != nil {
 		return fmt.Errorf("read swap traffic: %w", err)
 	}
@@ -78,33 +79,31 @@ func (c *Collector) gatherTraffic(b *plugins.Batch) error {
 // the (container or virtual) machine that this process runs on.
 func space(ctx context.Context) (total, free uint64, err error) {
 	if os.Getenv("HOST_PROC") == "" {
-		s, err := mem.SwapMemoryWithContext(ctx)
-		if err != nil {
-			return 0, 0, err
-		}
-		return s.Total, s.Free, nil
+		return sysinfo(ctx)
 	}
-	kB, err := numbers("meminfo", ":")
-	if err != nil {
-		return 0, 0, err
-	}
-	return kB["SwapTotal"] * 1024, kB["SwapFree"] * 1024, nil
+	kB, err := numbers("meminfo", ":", "SwapTotal", "SwapFree")
+	return kB["SwapTotal"] * 1024, kB["SwapFree"] * 1024, err
 }
 
-// numbers reads a file below /proc that has a name and a number in each line.
-func numbers(file, separator string) (map[string]uint64, error) {
-	data, err := os.ReadFile(plugins.HostProc(file))
+// numbers reads those that are named, of a file below /proc that has a name and
+// a number in each of its many lines.
+func numbers(file, separator string, names ...string) (map[string]uint64, error) {
+	f, err := os.Open(plugins.HostProc(file))
 	if err != nil {
 		return nil, err
 	}
-	all := make(map[string]uint64)
-	for line := range strings.Lines(string(data)) {
-		name, rest, ok := strings.Cut(line, separator)
-		value, _, _ := strings.Cut(strings.TrimSpace(rest), " ")
-		n, err := strconv.ParseUint(value, 10, 64)
-		if ok && err == nil {
-			all[name] = n
+	defer f.Close()
+	found := make(map[string]uint64, len(names))
+	lines := bufio.NewScanner(f)
+	for lines.Scan() {
+		name, rest, _ := bytes.Cut(lines.Bytes(), []byte(separator))
+		if !slices.Contains(names, string(name)) {
+			continue
+		}
+		value, _, _ := strings.Cut(strings.TrimSpace(string(rest)), " ")
+		if n, err := strconv.ParseUint(value, 10, 64); err == nil {
+			found[string(name)] = n
 		}
 	}
-	return all, nil
+	return found, lines.Err()
 }
