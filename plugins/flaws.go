@@ -3,8 +3,8 @@ package plugins
 import (
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/rpicluster/vitals/plugins/proto"
@@ -24,7 +24,12 @@ func HostKeys() []string {
 	}
 }
 
-var validName = regexp.MustCompile(`^[a-z][a-z0-9_]{0,31}$`)
+// ValidName reports whether a collector may be called so: small letters, digits
+// and _, a letter first, 32 at most.
+func ValidName(name string) bool {
+	odd := func(r rune) bool { return (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '_' }
+	return name != "" && len(name) <= 32 && name[0] >= 'a' && name[0] <= 'z' && !strings.ContainsFunc(name, odd)
+}
 
 // Flaws are what keeps a host from using a program that describes itself so:
 // names that no table can have or that two collectors share, and options that
@@ -39,7 +44,7 @@ func Flaws(r *proto.DescribeReply) []error {
 		for _, name := range append([]string{c.Name}, c.Aliases...) {
 			other, taken := owner[name]
 			switch {
-			case !validName.MatchString(name):
+			case !ValidName(name):
 				flaws = append(flaws, fmt.Errorf("a collector cannot be called %q: a name is made of small letters, digits and _, begins with a letter and has 32 characters at most", name))
 			case taken:
 				flaws = append(flaws, fmt.Errorf("two collectors are called %q: %s and %s", name, other, c.Name))

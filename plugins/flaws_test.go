@@ -51,3 +51,14 @@ func TestServeRefusesWhatAHostWould(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestValidName(t *testing.T) {
+	for name, want := range map[string]bool{
+		"a": true, "cpu": true, "linux_cpu": true, "b9": true, strings.Repeat("n", 32): true,
+		"": false, "9b": false, "_a": false, "Cpu": false, "a-b": false, "a b": false, "ä": false, "a\n": false, strings.Repeat("n", 33): false,
+	} {
+		if got := ValidName(name); got != want {
+			t.Errorf("%q: %v", name, got)
+		}
+	}
+}

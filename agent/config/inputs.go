@@ -52,7 +52,6 @@ var (
 		"gather_timeout", "isolate", "log_level", "plugin_env", "max_lines", "max_series", "name_override", "name_prefix", "name_suffix", "tags", "time_source"}
 	timeSources = []string{"", "metric", "collection_start", "collection_end"}
 	logLevels   = []string{"", "error", "warn", "info", "debug", "trace"}
-	pluginName  = regexp.MustCompile(`^[a-z][a-z0-9_]{0,31}$`)
 	environment = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 )
 
@@ -235,7 +234,7 @@ func (in *Input) Coerce(options ...string) bool {
 // resolve finds the collector of an input, built in or dropped in, and lets a
 // built-in one check its options.
 func (l *loader) resolve(a Agent, s *nodefile.Section, in *Input) {
-	if !pluginName.MatchString(s.Name) {
+	if !plugins.ValidName(s.Name) {
 		l.fail(s.Errorf("", "a collector's name is made of small letters, digits and _, begins with a letter and has 32 characters at most"))
 		return
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/rpicluster/vitals/internal/nodefile"
+	"github.com/rpicluster/vitals/plugins"
 )
 
 // errSaid stands for mistakes that have been noted already.
@@ -19,7 +20,7 @@ func (l *loader) known(kind, name string) bool {
 	case "outputs":
 		return slices.Contains(outputNames, name)
 	case "inputs":
-		if _, builtIn := l.builtin(name); builtIn || !pluginName.MatchString(name) {
+		if _, builtIn := l.builtin(name); builtIn || !plugins.ValidName(name) {
 			return true // of a name that cannot be, the rest says what is wrong
 		}
 		_, err := l.rules.Find(name)

@@ -13,6 +13,8 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+
+	"github.com/rpicluster/vitals/plugins"
 )
 
 //go:embed newcomer
@@ -35,7 +37,6 @@ type Collector struct {
 }
 
 var (
-	validName   = regexp.MustCompile(`^[a-z][a-z0-9_]{0,31}$`)
 	validModule = regexp.MustCompile(`^[A-Za-z0-9._~/-]+$`)
 	release     = regexp.MustCompile(`^v\d+\.\d+\.\d+$`)
 )
@@ -43,7 +44,7 @@ var (
 // Write writes the files into dir, which must not be there or be empty, and
 // returns their paths.
 func (c Collector) Write(dir string) (files []string, err error) {
-	if !validName.MatchString(c.Name) {
+	if !plugins.ValidName(c.Name) {
 		return nil, fmt.Errorf("a collector cannot be called %q: a name is made of small letters, digits and _, begins with a letter and has 32 characters at most", c.Name)
 	}
 	goMod, err := c.goMod()

@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -31,7 +32,9 @@ type PinnedFile struct {
 const since = "# pinned "
 
 // pinLine is a line as sha256sum writes it.
-var pinLine = regexp.MustCompile(`^([0-9a-fA-F]{64}) [ *](.+)$`)
+var pinLine = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^([0-9a-fA-F]{64}) [ *](.+)$`)
+})
 
 // Pins reads a lock file. One that is not there has none.
 func Pins(lockFile string) ([]PinnedFile, error) {
@@ -57,7 +60,7 @@ func readPins(f *os.File) (pins []PinnedFile, err error) {
 			}
 			continue
 		}
-		m := pinLine.FindStringSubmatch(line)
+		m := pinLine().FindStringSubmatch(line)
 		if m == nil {
 			return nil, fmt.Errorf(`%s:%d: %q is no line of sha256sum's, which is "SHA256  PATH"`, f.Name(), number, line)
 		}
@@ -195,7 +198,7 @@ func replace(text, path, entry string) string {
 		if !strings.HasSuffix(line, "\n") {
 			line += "\n"
 		}
-		m := pinLine.FindStringSubmatch(strings.TrimRight(line, " \t\r\n"))
+		m := pinLine().FindStringSubmatch(strings.TrimRight(line, " \t\r\n"))
 		switch {
 		case strings.HasPrefix(line, since):
 			b.WriteString(held)

@@ -12,8 +12,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
+
+	"github.com/rpicluster/vitals/plugins"
 )
 
 // Prefix begins the file name of every collector that is a program of its own.
@@ -93,9 +94,6 @@ type Found struct {
 	Shadowed string
 }
 
-// name is what a collector may be called.
-var name = regexp.MustCompile(`^[a-z][a-z0-9_]{0,31}$`)
-
 // List returns every file in the directories that is meant as a drop-in, in
 // the order in which they are searched. What an editor or a copy under way
 // leaves there is not meant as one.
@@ -107,7 +105,7 @@ func (r Rules) List() []Found {
 		if first[is] == "" {
 			first[is] = path
 		}
-		if !name.MatchString(is) {
+		if !plugins.ValidName(is) {
 			found.Err = &Refusal{Path: path, Reason: "is not named as a drop-in is: after " + Prefix +
 				" come small letters, digits and _, a letter first, 32 at most"}
 		} else if f, err := r.Verify(path); err != nil {
@@ -126,7 +124,7 @@ func (r Rules) List() []Found {
 func (r Rules) Names() []string {
 	var names []string
 	r.each(func(_, is string) {
-		if name.MatchString(is) {
+		if plugins.ValidName(is) {
 			names = append(names, is)
 		}
 	})

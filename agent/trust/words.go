@@ -6,15 +6,18 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 )
 
 // plain is a path that a shell takes as it is.
-var plain = regexp.MustCompile(`^[A-Za-z0-9/._+@%:,-]+$`)
+var plain = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^[A-Za-z0-9/._+@%:,-]+$`)
+})
 
 // quote makes a path fit to be pasted into a shell.
 func quote(path string) string {
-	if plain.MatchString(path) {
+	if plain().MatchString(path) {
 		return path
 	}
 	return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -65,12 +66,14 @@ func (c *Config) transport(socket string) *http.Transport {
 	return t
 }
 
-var secrets = regexp.MustCompile(`//[^/@]*@|\?.*$`)
+var secrets = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`//[^/@]*@|\?.*$`)
+})
 
 // Redact returns a URL, however broken, without what may be secret in it: its
 // credentials and its query.
 func Redact(url string) string {
-	return secrets.ReplaceAllStringFunc(url, func(secret string) string {
+	return secrets().ReplaceAllStringFunc(url, func(secret string) string {
 		if strings.HasPrefix(secret, "//") {
 			return "//***@"
 		}

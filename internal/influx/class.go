@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -66,7 +67,7 @@ func (e *WriteError) Unwrap() error { return e.err }
 // Suspect reports whether the lines themselves may have caused the failure:
 // some that a server's parser accepts make it answer 500 for ever, or die.
 func (e *WriteError) Suspect() bool {
-	if ownTrouble.MatchString(e.Message) {
+	if ownTrouble().MatchString(e.Message) {
 		return false
 	}
 	return e.Class == Retry && (e.Status == http.StatusInternalServerError ||
@@ -74,12 +75,16 @@ func (e *WriteError) Suspect() bool {
 }
 
 // ownTrouble matches errors of 500 that InfluxDB has whatever it is sent.
-var ownTrouble = regexp.MustCompile(`(?i)timeout|cache-max-memory-size|engine is closed|no space left|too many open files|read-only file system`)
+var ownTrouble = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`(?i)timeout|cache-max-memory-size|engine is closed|no space left|too many open files|read-only file system`)
+})
 
 // TooSlow reports whether the server did not answer in time.
 func (e *WriteError) TooSlow() bool { return errors.Is(e.err, context.DeadlineExceeded) }
 
-var dropped = regexp.MustCompile(`dropped=(\d+)`)
+var dropped = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`dropped=(\d+)`)
+})
 
 // classify reads an answer by its status and its body: a status alone does not
 // tell a server's bad day from a batch that it will never take. The table is
@@ -89,7 +94,7 @@ func classify(resp *http.Response, body []byte) *WriteError {
 		return nil
 	}
 	e := &WriteError{Status: resp.StatusCode, Message: message(resp, body), RetryAfter: retryAfter(resp)}
-	if m := dropped.FindStringSubmatch(e.Message); m != nil {
+	if m := dropped().FindStringSubmatch(e.Message); m != nil {
 		e.Dropped, _ = strconv.Atoi(m[1])
 	}
 	e.Class = classOf(resp.StatusCode, e.Message)
@@ -116,7 +121,7 @@ func classOf(status int, message string) Class {
 		return Wait
 	case status >= 500, status == http.StatusRequestTimeout:
 		return Retry
-	case status == http.StatusBadRequest && aboutRequest.MatchString(message):
+	case status == http.StatusBadRequest && aboutRequest().MatchString(message):
 		return Hold
 	case status == http.StatusBadRequest, status == http.StatusUnprocessableEntity:
 		return BadLines
@@ -125,7 +130,9 @@ func classOf(status int, message string) Class {
 }
 
 // aboutRequest matches answers of 400 that no line can be blamed for.
-var aboutRequest = regexp.MustCompile(`(?i)^(database is required|missing db|invalid precision|invalid consistency|gzip: |unacceptable content-encoding|unable to parse authentication|the client sent)|<html`)
+var aboutRequest = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`(?i)^(database is required|missing db|invalid precision|invalid consistency|gzip: |unacceptable content-encoding|unable to parse authentication|the client sent)|<html`)
+})
 
 // message is the text of an error body in any of the APIs' forms.
 func message(resp *http.Response, body []byte) string {

@@ -3,6 +3,7 @@ package influx
 import (
 	"regexp"
 	"strings"
+	"sync"
 
 	"github.com/rpicluster/vitals/internal/line"
 )
@@ -20,7 +21,9 @@ func cutLines(raw []byte) (lines [][]byte) {
 	return lines
 }
 
-var typeConflict = regexp.MustCompile(`input field "(.*?)" on measurement "(.*?)" is type (\w+), already exists as type`)
+var typeConflict = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`input field "(.*?)" on measurement "(.*?)" is type (\w+), already exists as type`)
+})
 
 // blamed parts lines by whether the server's message names them: word for
 // word (verbatim, if that is all it does), or as a field whose type is not that
@@ -32,7 +35,7 @@ func blamed(lines [][]byte, message string) (bad, good [][]byte, verbatim bool) 
 			quoted[piece[:i]] = true
 		}
 	}
-	conflict := typeConflict.FindStringSubmatch(message)
+	conflict := typeConflict().FindStringSubmatch(message)
 	for _, l := range lines {
 		text := strings.TrimSuffix(string(l), "\n")
 		if quoted[text] || conflict != nil && hasField(l, conflict[2], conflict[1], conflict[3]) {

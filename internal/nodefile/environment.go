@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // expandTable replaces variables in the string values below a table, in place.
@@ -48,7 +49,9 @@ func isIndex(part string) bool {
 
 // variable matches the beginning of $NAME, ${NAME}, ${NAME:-default},
 // ${NAME-default}, ${NAME:?message} and ${NAME?message}.
-var variable = regexp.MustCompile(`^\$(?:([A-Za-z_][A-Za-z0-9_]*)|\{([A-Za-z_][A-Za-z0-9_]*)(\}|:?[-?]))`)
+var variable = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^\$(?:([A-Za-z_][A-Za-z0-9_]*)|\{([A-Za-z_][A-Za-z0-9_]*)(\}|:?[-?]))`)
+})
 
 // expandString replaces the variables in s. $$ is a dollar sign; one that
 // begins no variable, as in a regular expression, stays.
@@ -74,7 +77,7 @@ func (f *File) expandString(path []string, s string) string {
 // expandVariable returns what the dollar sign that s begins with stands for,
 // and how much of s it takes.
 func (f *File) expandVariable(path []string, s string) (value string, n int) {
-	m := variable.FindStringSubmatch(s)
+	m := variable().FindStringSubmatch(s)
 	if m == nil {
 		return "$", 1
 	}

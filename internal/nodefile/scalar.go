@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -38,7 +39,9 @@ func (d *Duration) seconds(s float64) error {
 	return nil
 }
 
-var days = regexp.MustCompile(`^([0-9.]+)d`)
+var days = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^([0-9.]+)d`)
+})
 
 // UnmarshalText reads Go's notation, to which d for a day is added. Empty text
 // is zero.
@@ -52,7 +55,7 @@ func (d *Duration) UnmarshalText(text []byte) error {
 		return d.seconds(n)
 	}
 	rest, total := s, time.Duration(0)
-	if m := days.FindStringSubmatch(s); m != nil {
+	if m := days().FindStringSubmatch(s); m != nil {
 		n, err := strconv.ParseFloat(m[1], 64)
 		if err != nil || n > 100_000 {
 			return fmt.Errorf("%q is not a duration", s)
@@ -85,7 +88,9 @@ func (s *Size) UnmarshalTOML(v any) error {
 	return fmt.Errorf(`must be a size such as "8MiB" or a number of bytes`)
 }
 
-var size = regexp.MustCompile(`^([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)$`)
+var size = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)$`)
+})
 
 // unitBytes holds the bytes of a unit, by its lower-case name.
 var unitBytes = map[string]float64{
@@ -97,7 +102,7 @@ var unitBytes = map[string]float64{
 // UnmarshalText reads a number with an optional unit: B, KB, MB, GB, TB are
 // powers of 1000; KiB, MiB, GiB, TiB of 1024.
 func (s *Size) UnmarshalText(text []byte) error {
-	m := size.FindStringSubmatch(strings.TrimSpace(string(text)))
+	m := size().FindStringSubmatch(strings.TrimSpace(string(text)))
 	if m == nil {
 		return fmt.Errorf(`%q is not a size; write it as "8MiB" or "1GB"`, text)
 	}

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/BurntSushi/toml"
 )
@@ -240,8 +241,12 @@ func (s *Section) coerce(values map[string]any, path []string) bool {
 }
 
 var (
-	decodeError  = regexp.MustCompile(`^toml: (?:line \d+ )?\(last key "(.*?)"\): (?s:(.*))$`)
-	incompatible = regexp.MustCompile(`^incompatible types: TOML value has type (\S+); destination has type (\S+)`)
+	decodeError = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`^toml: (?:line \d+ )?\(last key "(.*?)"\): (?s:(.*))$`)
+	})
+	incompatible = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`^incompatible types: TOML value has type (\S+); destination has type (\S+)`)
+	})
 )
 
 // mistake takes the key and the cause out of the library's error. Its line is
@@ -251,11 +256,11 @@ func mistake(err error) (key, text string) {
 	if errors.As(err, &p) {
 		return p.LastKey, p.Message
 	}
-	m := decodeError.FindStringSubmatch(err.Error())
+	m := decodeError().FindStringSubmatch(err.Error())
 	if m == nil {
 		return "", err.Error()
 	}
-	if types := incompatible.FindStringSubmatch(m[2]); types != nil {
+	if types := incompatible().FindStringSubmatch(m[2]); types != nil {
 		return m[1], fmt.Sprintf("must be %s, not %s", article(types[2]), article(types[1]))
 	}
 	return m[1], m[2]
