@@ -18,6 +18,7 @@ import (
 	"github.com/rpicluster/vitals/agent/collect"
 	"github.com/rpicluster/vitals/agent/config"
 	"github.com/rpicluster/vitals/agent/output"
+	"github.com/rpicluster/vitals/internal/service"
 	"github.com/rpicluster/vitals/plugins/builtin"
 )
 
@@ -344,11 +345,14 @@ func (a *agent) serve(ctx context.Context) (err error) {
 	a.outputs.run(sending)
 	defer a.answer(ctx, socket)()
 	a.log.Info("vitals-agent runs", "version", version, "config", a.config.Path, "inputs", len(a.config.Inputs), "outputs", len(a.config.Outputs))
+	service.Ready()
 	var wg sync.WaitGroup
+	wg.Go(func() { service.Watchdog(ctx, func() { a.status() }) })
 	wg.Go(func() { a.watch(ctx, hangups) })
 	wg.Go(func() { a.flushWhenTold(ctx, flushes) })
 	a.supervisor.Run(ctx)
 	a.log.Info("vitals-agent stops")
+	service.Stopping()
 	wg.Wait()
 	stop()
 	return a.outputs.wait()

@@ -9,6 +9,7 @@ import (
 	"github.com/rpicluster/vitals/agent/collect"
 	"github.com/rpicluster/vitals/agent/config"
 	"github.com/rpicluster/vitals/internal/control"
+	"github.com/rpicluster/vitals/internal/service"
 )
 
 // reloaded is what a reload has done.
@@ -25,6 +26,8 @@ type reloaded struct {
 func (a *agent) reload(ctx context.Context) (reloaded, error) {
 	a.reloading.Lock()
 	defer a.reloading.Unlock()
+	service.Reloading()
+	defer service.Ready()
 	c, err := loadConfig(a.flags)
 	if err != nil {
 		return reloaded{}, err

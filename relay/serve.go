@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/rpicluster/vitals/internal/control"
+	"github.com/rpicluster/vitals/internal/service"
 	"github.com/rpicluster/vitals/relay/config"
 )
 
@@ -87,6 +88,8 @@ func (r *relay) run(ctx context.Context, listener, socket net.Listener) error {
 	go func() { failed <- door.Serve(listener) }()
 	go func() { failed <- side.Serve(socket) }()
 	r.announce(listener.Addr().String())
+	service.Ready()
+	go service.Watchdog(ctx, func() { r.alarms() })
 
 	var err error
 	select {
@@ -95,6 +98,7 @@ func (r *relay) run(ctx context.Context, listener, socket net.Listener) error {
 		err = fmt.Errorf("serve: %w", err)
 	}
 	r.log.Info("vitals-relay stops")
+	service.Stopping()
 	limit, cancel := context.WithTimeout(context.Background(), stopRequests)
 	defer cancel()
 	if door.Shutdown(limit) != nil {
