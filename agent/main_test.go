@@ -10,10 +10,12 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 	"unicode/utf8"
@@ -568,9 +570,18 @@ func TestStaleSocketDirectoriesAreRemoved(t *testing.T) {
 		return dir
 	}
 	dead, reused, alive := left(999999999, "1"), left(ours, "1"), left(os.Getppid(), started(os.Getppid()))
+	orphan := exec.Command("sleep", "600") // of a plugin of an agent that was killed
+	orphan.Env, orphan.SysProcAttr = []string{"PLUGIN_UNIX_SOCKET_DIR=" + dead + "/x"}, &syscall.SysProcAttr{Setsid: true}
+	if err := orphan.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = orphan.Process.Kill() })
 	dir, remove, err := socketDirectory()
 	if err != nil {
 		t.Fatal(err)
+	}
+	if err := orphan.Wait(); err == nil || err.Error() != "signal: killed" {
+		t.Errorf("what an agent that was killed has left: %v", err)
 	}
 	if dir != filepath.Join(base, fmt.Sprintf("%s%d-%s", socketPrefix, ours, started(ours))) {
 		t.Error(dir)
