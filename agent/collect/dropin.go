@@ -15,7 +15,8 @@ import (
 
 // dropIn is the file of a group's program. The state of it that has been
 // started is held open: a program is started from that again, whatever lies at
-// its path meanwhile, until a newer state has proven itself.
+// its path meanwhile, until a newer state has proven itself or the rules do not
+// allow what is held any more.
 type dropIn struct {
 	name  string // in [[inputs.name]]
 	rules func() trust.Rules
@@ -46,10 +47,11 @@ func (d *dropIn) pick() (*trust.File, error) {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.held != nil && !d.held.Script && d.held.Unchanged() {
+	rules := d.rules()
+	if d.held != nil && !d.held.Script && rules.Confirm(d.held) == nil {
 		return d.held.Clone()
 	}
-	f, err := d.rules().Verify(now.path)
+	f, err := rules.Verify(now.path)
 	d.seen = now
 	if err != nil {
 		return nil, err
@@ -207,15 +209,19 @@ func (g *group) replace(ctx context.Context, old *program.Process, path string) 
 // notify keeps why the newest file is not used, and logs it once.
 func (g *group) notify(err error) {
 	var notice string
+	what := "its file was changed but is not used, the program before goes on"
+	if _, refused := errors.AsType[*trust.Refusal](err); refused {
+		what = "its file may not be run as it is now, the program started before goes on"
+	}
 	if err != nil {
-		notice = "its file was changed but is not used, the program before goes on: " + err.Error()
+		notice = what + ": " + err.Error()
 	}
 	g.mu.Lock()
 	was := g.notice
 	g.notice = notice
 	g.mu.Unlock()
 	if notice != was && err != nil {
-		g.log.Error("the plugin's file was changed but is not used; the program before goes on", "error", err)
+		g.log.Error("plugin: "+what, "error", err)
 	}
 }
 

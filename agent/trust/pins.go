@@ -75,7 +75,7 @@ func readPins(f *os.File) (pins []PinnedFile, err error) {
 
 // checkPin refuses a file that is not in the lock file as it is now. A lock
 // file that somebody untrusted may write to says nothing.
-func (r Rules) checkPin(f *File, real string) error {
+func (r Rules) checkPin(f *File) error {
 	trust := "vitals-agent plugins trust " + quote(f.Path)
 	lock, _, err := r.open(r.LockFile)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -92,7 +92,7 @@ func (r Rules) checkPin(f *File, real string) error {
 	if err != nil {
 		return &Refusal{Path: f.Path, Reason: "is not pinned: " + err.Error()}
 	}
-	i := slices.IndexFunc(pins, func(p PinnedFile) bool { return p.Path == f.Path || p.Path == real })
+	i := slices.IndexFunc(pins, func(p PinnedFile) bool { return p.Path == f.Path || p.Path == f.real })
 	switch {
 	case i < 0:
 		return &Refusal{f.Path, "is not pinned", trust}

@@ -40,6 +40,8 @@ type File struct {
 	SHA256 string // in hex
 	Script bool   // begins with "#!", so that it can be run by its path only
 	Stamp  Stamp
+
+	real string // its path without links, by which it may be pinned
 }
 
 // Stamp tells one state of a file from another without reading it.

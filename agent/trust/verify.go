@@ -35,14 +35,11 @@ func (r Rules) Verify(path string) (*File, error) {
 
 // verify checks what is open, from what costs least to what costs most.
 func (r Rules) verify(f *File, info *syscall.Stat_t) error {
-	switch {
-	case info.Mode&(syscall.S_ISUID|syscall.S_ISGID) != 0:
-		return &Refusal{f.Path, fmt.Sprintf("has the set-user-ID or set-group-ID bit (mode %s)", mode(info)), "chmod ug-s " + quote(f.Path)}
-	case info.Mode&0o111 == 0:
-		return &Refusal{f.Path, fmt.Sprintf("is not executable (mode %s)", mode(info)), "chmod +x " + quote(f.Path)}
-	}
-	real, err := r.walk(f.Path, false)
+	err := checkBits(f.Path, info)
 	if err != nil {
+		return err
+	}
+	if f.real, err = r.walk(f.Path, false); err != nil {
 		return err
 	}
 	if err := r.checkKind(f, info.Size); err != nil {
@@ -59,7 +56,42 @@ func (r Rules) verify(f *File, info *syscall.Stat_t) error {
 		return &Refusal{Path: f.Path, Reason: "is being written to; write to another name and rename it when it is complete"}
 	}
 	if r.Pinned {
-		return r.checkPin(f, real)
+		return r.checkPin(f)
+	}
+	return nil
+}
+
+// checkBits refuses what nobody may execute, and what would change its user.
+func checkBits(path string, info *syscall.Stat_t) error {
+	switch {
+	case info.Mode&(syscall.S_ISUID|syscall.S_ISGID) != 0:
+		return &Refusal{path, fmt.Sprintf("has the set-user-ID or set-group-ID bit (mode %s)", mode(info)), "chmod ug-s " + quote(path)}
+	case info.Mode&0o111 == 0:
+		return &Refusal{path, fmt.Sprintf("is not executable (mode %s)", mode(info)), "chmod +x " + quote(path)}
+	}
+	return nil
+}
+
+// Confirm checks a file once more that was verified before and is still open,
+// wherever it lies by now: that these rules allow it, and that it holds what it
+// held. A stamp does not tell: who may write to a file can set its time.
+func (r Rules) Confirm(f *File) error {
+	var info syscall.Stat_t
+	if err := fstat(f.File, &info); err != nil {
+		return err
+	}
+	if err := errors.Join(r.checkOwner(f.Path, &info), checkBits(f.Path, &info)); err != nil {
+		return err
+	}
+	now, err := sum(f.File)
+	if err != nil {
+		return fmt.Errorf("read %s: %w", f.Path, err)
+	}
+	if now != f.SHA256 {
+		return &Refusal{Path: f.Path, Reason: "has changed since it was checked"}
+	}
+	if r.Pinned {
+		return r.checkPin(f)
 	}
 	return nil
 }
@@ -170,18 +202,6 @@ func (f *File) Clone() (*File, error) {
 	clone := *f
 	clone.File = os.NewFile(uintptr(fd), f.Name())
 	return &clone, nil
-}
-
-// Unchanged reports whether the open file is as it was when it was verified,
-// also where another lies at its path by now.
-func (f *File) Unchanged() bool {
-	var info syscall.Stat_t
-	if err := fstat(f.File, &info); err != nil {
-		return false
-	}
-	now := stamp(&info)
-	now.ChangeUnixNano = f.Stamp.ChangeUnixNano // moves when the file is unlinked, or renamed over
-	return now == f.Stamp
 }
 
 // StampOf is the state that the file at path has now.
