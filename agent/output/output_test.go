@@ -2,6 +2,7 @@ package output
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -558,5 +559,28 @@ func TestOpenRefusesABufferInUse(t *testing.T) {
 func TestOpenRefusesAnAddressThatIsNone(t *testing.T) {
 	if _, err := Open(settings("mailto:x")); err == nil {
 		t.Error("accepted")
+	}
+}
+
+// How long it took is from the first failure on: there may have been no success
+// before it.
+func TestWritingAgainSaysAfterWhat(t *testing.T) {
+	db := newInfluxd(t)
+	db.misbehave(status(http.StatusServiceUnavailable, "not now"))
+	c := settings(db.URL)
+	var log bytes.Buffer
+	c.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	r := run(t, c)
+	r.give(0, 1)
+	r.until("it fails", func() bool { return r.Status().State == StateFailing })
+	db.misbehave(nil)
+	r.delivers(db, numbers(0, 1))
+	if err := r.stop(); err != nil {
+		t.Error(err)
+	}
+	_, after, found := strings.Cut(log.String(), "after=")
+	word, _, _ := strings.Cut(after, "\n")
+	if took, err := time.ParseDuration(word); !found || err != nil || took > time.Minute {
+		t.Errorf("%v\n%s", err, log.String())
 	}
 }

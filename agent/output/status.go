@@ -57,7 +57,7 @@ type counts struct {
 	written, batches, rejected, filtered, failures int64
 	dropped                                        map[string]int64
 	failing, dropping                              bool
-	lastSuccess, lastErrorAt                       time.Time
+	lastSuccess, lastErrorAt, failingSince         time.Time
 	lastError                                      string
 	buffer                                         string
 }
@@ -66,14 +66,14 @@ func (o *Output) delivered(b batch, took time.Duration) {
 	o.backoff.Reset()
 	o.mu.Lock()
 	c := &o.counts
-	was, waited := c.failing, c.lastSuccess
+	was, since := c.failing, c.failingSince
 	c.written += int64(b.lines)
 	c.batches++
 	c.failing, c.dropping = false, false
 	c.lastSuccess = time.Now()
 	o.mu.Unlock()
 	if was {
-		o.log.Info("writing again", "url", o.to.url(), "after", time.Since(waited).Round(time.Second))
+		o.log.Info("writing again", "url", o.to.url(), "after", time.Since(since).Round(time.Second))
 	}
 	o.log.Debug("batch written", "lines", b.lines, "bytes", len(b.body), "took", took.Round(time.Millisecond))
 }
@@ -85,8 +85,11 @@ func (o *Output) failed(err error) {
 	c := &o.counts
 	c.failures++
 	again := c.failing && c.lastError == err.Error()
-	c.failing = true
-	c.lastError, c.lastErrorAt = err.Error(), time.Now()
+	now := time.Now()
+	if !c.failing {
+		c.failing, c.failingSince = true, now
+	}
+	c.lastError, c.lastErrorAt = err.Error(), now
 	o.mu.Unlock()
 	if again || o.config.Once { // whoever makes the one attempt has the error
 		return
