@@ -1,13 +1,17 @@
 package spool
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -506,4 +510,50 @@ func TestBoundAndPeek(t *testing.T) {
 	if err := Peek(dir, "nobody", false, nil); err == nil {
 		t.Error("a destination that is not there was looked into")
 	}
+}
+
+// A spool that stays full drops without end, and says so once a minute.
+func TestDroppingIsToldOnceAMinute(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := testConfig(t.TempDir())
+		cfg.MaxBytes, cfg.DropOldest = 16<<10, true
+		var log bytes.Buffer
+		cfg.Logger = textLogger(&log)
+		s := mustOpen(t, cfg)
+		d := mustDestination(t, s, "slow")
+		n := 0
+		fill := func(told int) {
+			t.Helper()
+			before := d.Backlog().DroppedLines
+			for until := n + 400; n < until; n++ {
+				mustAppend(t, s, n, n+1)
+			}
+			if d.Backlog().DroppedLines == before {
+				t.Fatal("nothing was dropped")
+			}
+			if got := strings.Count(log.String(), "dropped the oldest"); got != told {
+				t.Errorf("told %d times, want %d:\n%s", got, told, log.String())
+			}
+		}
+		fill(1)
+		fill(1)
+		time.Sleep(tellEvery)
+		fill(2)
+		var lines int64
+		for text := range strings.Lines(log.String()) {
+			if _, after, ok := strings.Cut(text, " lines="); ok {
+				one, err := strconv.ParseInt(strings.TrimSpace(after), 10, 64)
+				if err != nil {
+					t.Fatal(err)
+				}
+				lines += one
+			}
+		}
+		if got := d.Backlog().DroppedLines; lines+d.untold.lines != got {
+			t.Errorf("told of %d, %d still to tell, %d dropped", lines, d.untold.lines, got)
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 }

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"time"
 )
 
 // Destination reads a spool in order, at its own pace:
@@ -29,6 +30,11 @@ type Destination struct {
 	// saving is held while the progress file is written; it comes last.
 	saving sync.Mutex
 	saved  uint64 // what the progress file says
+
+	// What it has lost and the log was not told, and when that was told last:
+	// guarded by spool.disk.
+	untold losses
+	toldAt time.Time
 
 	// The rest is guarded by spool.mu.
 	open    bool

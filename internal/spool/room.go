@@ -3,6 +3,7 @@ package spool
 import (
 	"fmt"
 	"slices"
+	"time"
 )
 
 // admit answers the requests that there is no room for and returns the others.
@@ -121,8 +122,7 @@ func (s *Spool) dropOldest() bool {
 	frames := s.list(g)
 	for _, d := range owed {
 		lost := d.drop(g, frames)
-		s.log.Warn("spool is full: dropped the oldest segment",
-			"destination", d.name, "segment", g.name(), "lines", lost)
+		s.tellDropped(d, g, lost)
 		if err := s.unlink(g, d); err != nil {
 			s.log.Error("dropping a segment", "destination", d.name, "segment", g.name(), "error", err)
 			return false
@@ -130,6 +130,27 @@ func (s *Spool) dropOldest() bool {
 	}
 	return true
 }
+
+// tellEvery is the time between two lines in the log on what one destination
+// loses: a spool that is full drops a segment for every one that comes.
+const tellEvery = time.Minute
+
+// tellDropped logs the first segment that d loses, and from then on sums.
+// s.disk is held.
+func (s *Spool) tellDropped(d *Destination, g *segment, lost int64) {
+	d.untold.segments++
+	d.untold.lines += lost
+	now := time.Now()
+	if !d.toldAt.IsZero() && now.Sub(d.toldAt) < tellEvery {
+		return
+	}
+	s.log.Warn("spool is full: dropped the oldest segments", "destination", d.name,
+		"segments", d.untold.segments, "newest", g.name(), "lines", d.untold.lines)
+	d.untold, d.toldAt = losses{}, now
+}
+
+// losses are what a destination does not get.
+type losses struct{ segments, lines int64 }
 
 func (s *Spool) oldestUndelivered() (*segment, []*Destination) {
 	s.mu.Lock()
