@@ -93,6 +93,11 @@ func TestPython(t *testing.T) {
 		}
 		eventually(t, "the log", func() bool { return strings.Contains(h.log.String(), "[WARN]  vitals-plugin-odd: look here") })
 	})
+	t.Run("what is printed is logged at once", func(t *testing.T) {
+		h.configurePython(t, "s", `{"mode": "say"}`)
+		h.gather(t, "s")
+		eventually(t, "the log", func() bool { return strings.Contains(h.log.String(), "said without flush") })
+	})
 	t.Run("release", func(t *testing.T) {
 		h.configurePython(t, "z", "")
 		if _, err := h.Release(t.Context(), &proto.ReleaseRequest{InstanceId: "z"}); err != nil {

@@ -246,6 +246,19 @@ func TestPromptsInPython(t *testing.T) {
 	}
 }
 
+// A script in Python that does not flush is heard all the same, unless its owner
+// has it otherwise.
+func TestPythonPrintsAtOnce(t *testing.T) {
+	program := filepath.Join(t.TempDir(), "slow.py")
+	text := "import os, sys\nprint('m u=\"' + os.environ['PYTHONUNBUFFERED'] + '\" 1')\nsys.stdin.read()\n"
+	if err := os.WriteFile(program, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	command := fmt.Sprintf("command = [\"/usr/bin/python3\", %q]", program)
+	begin(t, command).gets("m u=\"1\" 1\n")
+	begin(t, command+"\nenvironment = [\"PYTHONUNBUFFERED=2\"]").gets("m u=\"2\" 1\n")
+}
+
 // A program that has no handler yet would be ended by the signal.
 func TestASignalIsHeldBackUntilItIsHandled(t *testing.T) {
 	dir := t.TempDir()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -30,7 +31,7 @@ var errClosed = errors.New("it has closed its output and was ended")
 
 // run runs the program once and returns how it ended.
 func (c *Collector) run(ctx context.Context, b *plugins.Batch, flush func() error) error {
-	p, err := plugins.StartProgram(c.Command, plugins.Environ(c.Environment...), true)
+	p, err := plugins.StartProgram(c.Command, c.environ(), true)
 	if err != nil {
 		err = fmt.Errorf("start program: %w", err)
 		c.running(nil, err)
@@ -151,4 +152,17 @@ func (r *reading) close() {
 	default: // it cannot be killed; its pipes are let go of
 		r.program.Close()
 	}
+}
+
+// unbuffered has Python print when it prints. Into a pipe it would else keep
+// some 8 KiB back, and a script that forgets to flush looks well and says nothing.
+const unbuffered = "PYTHONUNBUFFERED"
+
+// environ is what the program sees; what the owner has set is left alone.
+func (c *Collector) environ() []string {
+	env := plugins.Environ(c.Environment...)
+	if slices.ContainsFunc(env, func(kv string) bool { return strings.HasPrefix(kv, unbuffered+"=") }) {
+		return env
+	}
+	return append(env, unbuffered+"=1")
 }

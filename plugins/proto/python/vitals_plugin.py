@@ -265,6 +265,8 @@ def serve(*collectors):
     _watch_lifeline(os.environ.get("VITALS_LIFELINE_FD"), stop)
     os.write(1, ("1|1|unix|%s|grpc|\n" % path).encode())
     os.dup2(2, 1)  # whatever is printed from here on goes to the agent's log
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(line_buffering=True)  # and at once
     stop.wait()
     server.stop(0.5).wait(2)
     try:
