@@ -114,7 +114,11 @@ func (r *report) end(asJSON bool) error {
 			return err
 		}
 	} else {
-		fmt.Fprintf(r.out, "\n%d ok, %s, %d failed\n", r.counts[0], count(r.counts[1], "warning"), r.counts[2])
+		// What cannot be printed now could not before.
+		_, err := fmt.Fprintf(r.out, "\n%d ok, %s, %d failed\n", r.counts[0], count(r.counts[1], "warning"), r.counts[2])
+		if err != nil {
+			return err
+		}
 	}
 	if !r.good {
 		return errQuiet

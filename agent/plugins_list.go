@@ -26,7 +26,9 @@ mends that; the inputs that use it, and how they are doing if an agent runs here
 
 // pluginList is every collector that there is.
 type pluginList struct {
-	AgentRuns  bool              `json:"agent_runs"`
+	AgentRuns bool `json:"agent_runs"`
+	// Unasked says why there are no states.
+	Unasked    string            `json:"not_asked,omitempty"`
 	Collectors []listedCollector `json:"collectors"`
 }
 
@@ -66,6 +68,8 @@ func listPlugins(ctx context.Context, f *flags, stdout, _ io.Writer) error {
 	l := pluginList{AgentRuns: asked == nil, Collectors: append(listBuiltIn(), listDropIns(rules)...)}
 	if l.AgentRuns {
 		inputs = running.Inputs
+	} else {
+		l.Unasked = asked.Error()
 	}
 	l.use(inputs)
 	if f.json {
@@ -186,7 +190,7 @@ func (l *pluginList) remarks() string {
 		}
 	}
 	if !l.AgentRuns {
-		b.WriteString("\nNo agent runs here, or not with this runtime directory: there are no states.\n")
+		fmt.Fprintf(&b, "\nThere are no states: %s\n", l.Unasked)
 	}
 	return b.String()
 }

@@ -7,23 +7,25 @@ import (
 	"io"
 	"io/fs"
 
+	"github.com/rpicluster/vitals/agent/config"
 	"github.com/rpicluster/vitals/agent/trust"
+	"github.com/rpicluster/vitals/internal/control"
 )
 
 const trustHelp = `Writes the SHA-256 of each FILE, as it is now, to the lock file: with plugin_policy =
 "pinned" the agent runs no drop-in that is not there, or has changed since. The lock
-file is /etc/vitals/plugins.lock unless plugin_lock_file in [agent] says otherwise;
-sha256sum -c reads it too.
+file is that of the agent that runs here; without one plugin_lock_file in [agent] of the
+node file, else /etc/vitals/plugins.lock. sha256sum -c reads it too.
 
   --remove         take each FILE out of the lock file
-  --config FILE    the node file; without it $VITALS_CONFIG, else /etc/vitals/node.toml
+  --config FILE    the node file that names the lock file, whatever agent runs
 
   sudo vitals-agent plugins trust /usr/local/lib/vitals/plugins/vitals-plugin-load
 `
 
 // trustPlugins pins files, or frees them.
-func trustPlugins(_ context.Context, f *flags, stdout, stderr io.Writer) error {
-	agent, err := agentTable(f)
+func trustPlugins(ctx context.Context, f *flags, stdout, stderr io.Writer) error {
+	agent, err := trustedBy(ctx, f)
 	if err != nil {
 		return err
 	}
@@ -57,4 +59,21 @@ func lockError(lock string, err error) error {
 		return fmt.Errorf("%w; %s is the owner's of this machine to write: try again with sudo", err, lock)
 	}
 	return err
+}
+
+// trustedBy is the table of the node file that is named; where none is, that of
+// the agent that runs here, for it is the one that asks for the pin.
+func trustedBy(ctx context.Context, f *flags) (config.Agent, error) {
+	if !f.sources.Empty() {
+		return agentTable(f)
+	}
+	var running status
+	if control.Get(ctx, "agent", "/status", &running) == nil {
+		f.sources = running.Sources
+	}
+	agent, err := agentTable(f)
+	if err == nil && running.LockFile != "" {
+		agent.Trust.LockFile = running.LockFile
+	}
+	return agent, err
 }

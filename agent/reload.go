@@ -64,16 +64,16 @@ func fix[T comparable](differ *[]string, option string, to *T, is T) {
 	}
 }
 
-// tryReload reloads and logs how that went, for whoever has asked by a signal
-// or by changing a file. It remembers a failure for status.
-func (a *agent) tryReload(ctx context.Context, why string) {
+// tryReload reloads and logs how that went and who has asked for it. It
+// remembers a failure for status.
+func (a *agent) tryReload(ctx context.Context, why string) (reloaded, error) {
 	done, err := a.reload(ctx)
 	a.mu.Lock()
 	a.reloadErr = err
 	a.mu.Unlock()
 	if err != nil {
 		a.log.Error("the node file was not reloaded; everything goes on as it was", "why", why, "error", err)
-		return
+		return done, err
 	}
 	for _, w := range done.Warnings {
 		a.log.Warn(w)
@@ -82,6 +82,7 @@ func (a *agent) tryReload(ctx context.Context, why string) {
 	if len(done.Restart) > 0 {
 		a.log.Warn("options were changed that need a restart", "options", strings.Join(done.Restart, ", "))
 	}
+	return done, nil
 }
 
 // summary is "4 kept, started cpu".
@@ -115,11 +116,12 @@ func askReload(ctx context.Context, f *flags, stdout, stderr io.Writer) error {
 	if f.json {
 		return writeJSON(stdout, done)
 	}
-	fmt.Fprintf(stdout, "inputs: %s\noutputs: %s\n", summary(done.Inputs), summary(done.Outputs))
+	text := fmt.Sprintf("inputs: %s\noutputs: %s\n", summary(done.Inputs), summary(done.Outputs))
 	if len(done.Restart) > 0 {
-		fmt.Fprintf(stdout, "changed, but needs a restart: %s\n", strings.Join(done.Restart, ", "))
+		text += fmt.Sprintf("changed, but needs a restart: %s\n", strings.Join(done.Restart, ", "))
 	}
-	return nil
+	_, err := io.WriteString(stdout, text)
+	return err
 }
 
 const retryHelp = `Has the running agent start a collector's program again that it has left alone, or that

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"path/filepath"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -21,14 +22,16 @@ import (
 
 // status is what the control socket answers.
 type status struct {
-	Version string           `json:"version"`
-	Node    string           `json:"node"`
-	Config  string           `json:"config"`
-	Sources config.Sources   `json:"sources"`
-	Started time.Time        `json:"started"`
-	Uptime  time.Duration    `json:"uptime_ns"`
-	Inputs  []collect.Status `json:"inputs"`
-	Outputs []output.Status  `json:"outputs"`
+	Version string         `json:"version"`
+	Node    string         `json:"node"`
+	Config  string         `json:"config"`
+	Sources config.Sources `json:"sources"`
+	Started time.Time      `json:"started"`
+	Uptime  time.Duration  `json:"uptime_ns"`
+	// LockFile is where this agent looks for the hashes of pinned drop-ins.
+	LockFile string           `json:"plugin_lock_file"`
+	Inputs   []collect.Status `json:"inputs"`
+	Outputs  []output.Status  `json:"outputs"`
 	// ReloadError is what was wrong with the node file when it was last read
 	// again; what runs is what it was before.
 	ReloadError string `json:"reload_error,omitempty"`
@@ -38,7 +41,7 @@ type status struct {
 
 func (a *agent) status() status {
 	a.mu.Lock()
-	s := status{Version: version, Node: a.config.Host, Config: a.config.Path, Sources: a.config.Sources, Started: a.started, Uptime: time.Since(a.started), Skipped: a.config.Skipped}
+	s := status{Version: version, Node: a.config.Host, Config: a.config.Path, Sources: absolute(a.config.Sources), Started: a.started, Uptime: time.Since(a.started), Skipped: a.config.Skipped, LockFile: a.config.Agent.Trust.LockFile}
 	if a.reloadErr != nil {
 		s.ReloadError = a.reloadErr.Error()
 	}
@@ -48,6 +51,20 @@ func (a *agent) status() status {
 		s.Outputs = append(s.Outputs, o.Status())
 	}
 	return s
+}
+
+// absolute is from as somebody in another directory must name it.
+func absolute(from config.Sources) config.Sources {
+	whole := func(paths []string) []string {
+		paths = slices.Clone(paths)
+		for i, path := range paths {
+			if abs, err := filepath.Abs(path); err == nil && !strings.Contains(path, "://") {
+				paths[i] = abs
+			}
+		}
+		return paths
+	}
+	return config.Sources{Files: whole(from.Files), Directories: whole(from.Directories)}
 }
 
 // listen opens the control socket. Without one the agent runs all the same,
@@ -83,10 +100,7 @@ func (a *agent) answer(ctx context.Context, ln net.Listener) (stop func()) {
 		_ = writeJSON(w, a.status())
 	})
 	mux.HandleFunc("POST /reload", func(w http.ResponseWriter, _ *http.Request) {
-		done, err := a.reload(ctx)
-		a.mu.Lock()
-		a.reloadErr = err
-		a.mu.Unlock()
+		done, err := a.tryReload(ctx, "vitals-agent reload")
 		if err != nil {
 			http.Error(w, "the node file was not reloaded; everything goes on as it was: "+err.Error(), http.StatusUnprocessableEntity)
 			return
@@ -99,7 +113,10 @@ func (a *agent) answer(ctx context.Context, ln net.Listener) (stop func()) {
 			http.Error(w, err.Error(), http.StatusBadRequest)
 			return
 		}
-		n := a.supervisor.Retry(ctx, name)
+		n := 0
+		if name != "" { // which would be every input without an alias
+			n = a.supervisor.Retry(ctx, name)
+		}
 		if n == 0 {
 			http.Error(w, fmt.Sprintf("no input and no program is called %q; see vitals-agent status", name), http.StatusNotFound)
 			return
@@ -194,7 +211,7 @@ func (s *status) troubles(now time.Time) string {
 		fmt.Fprintf(&b, "\n%s", table)
 	}
 	for _, in := range s.Inputs {
-		if in.Notice != "" {
+		if in.Notice != "" && !strings.Contains(in.LastError, in.Notice) {
 			fmt.Fprintf(&b, "\n%s: %s", in.ID, in.Notice)
 		}
 		if in.LastError != "" {

@@ -1,0 +1,157 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rpicluster/vitals/agent/collect"
+	"github.com/rpicluster/vitals/internal/control"
+)
+
+// serving starts an agent and waits until it can be asked something.
+func serving(t *testing.T, path string) {
+	t.Helper()
+	serve(t, path)
+	for deadline := time.Now().Add(20 * time.Second); !control.Running("agent"); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the agent does not answer")
+		}
+	}
+}
+
+const askedNode = "[agent]\nplugin_owner = \"$UID\"\nplugin_directory = [\"$DIR\"]\nplugin_lock_file = \"$DIR/own.lock\"\nlogfile = \"$DIR/agent.log\"\n[[inputs.mem]]\n[[outputs.file]]\nfiles = [\"$DIR/out\"]\n"
+
+// The one who asks for a pin is the agent that runs, wherever its node file is.
+func TestPluginsTrustPinsForTheAgentThatRuns(t *testing.T) {
+	path, dir := node(t, askedNode)
+	script := filepath.Join(dir, "vitals-plugin-x")
+	if err := os.WriteFile(script, []byte("#!/bin/sh\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	serving(t, path)
+	if _, stderr, err := call(t, "plugins", "trust", script); err != nil {
+		t.Fatalf("%v %s", err, stderr)
+	}
+	if text, err := os.ReadFile(dir + "/own.lock"); err != nil || !strings.Contains(string(text), script) {
+		t.Errorf("%v %q", err, text)
+	}
+	other := filepath.Join(dir, "other.toml")
+	if err := os.WriteFile(other, []byte("[agent]\nplugin_lock_file = \""+dir+"/other.lock\"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, stderr, err := call(t, "plugins", "trust", script, "--config", other); err != nil {
+		t.Fatalf("%v %s", err, stderr)
+	}
+	if _, err := os.Stat(dir + "/other.lock"); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestSourcesAreToldAsWholePaths(t *testing.T) {
+	path, dir := node(t, askedNode)
+	t.Chdir(dir)
+	serving(t, filepath.Base(path))
+	var s status
+	if err := control.Get(t.Context(), "agent", "/status", &s); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.Sources.Files; len(got) != 1 || got[0] != path {
+		t.Errorf("%q, want %q", got, path)
+	}
+}
+
+func TestRetryOfNothing(t *testing.T) {
+	path, _ := node(t, askedNode)
+	serving(t, path)
+	if _, _, err := call(t, "plugins", "retry", ""); err == nil || !strings.Contains(err.Error(), `is called ""`) {
+		t.Error(err)
+	}
+}
+
+// Whoever looks into the log sees each reload, and why one was refused.
+func TestReloadsAreLogged(t *testing.T) {
+	path, dir := node(t, askedNode)
+	serving(t, path)
+	if _, _, err := call(t, "reload"); err != nil {
+		t.Error(err)
+	}
+	if err := os.WriteFile(path, []byte("[agent]\nintervall = 1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := call(t, "reload"); err == nil {
+		t.Error("a node file that is wrong is reloaded")
+	}
+	log, err := os.ReadFile(dir + "/agent.log")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, part := range []string{"the node file was reloaded", "the node file was not reloaded", "intervall"} {
+		if !strings.Contains(string(log), part) {
+			t.Errorf("%q is not in\n%s", part, log)
+		}
+	}
+}
+
+// What a command could not print it has not said.
+func TestOutputThatIsFull(t *testing.T) {
+	path, _ := node(t, askedNode)
+	serving(t, path)
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer full.Close()
+	for _, args := range [][]string{{"reload"}, {"reload", "--json"}, {"plugins", "check", "mem"}, {"plugins", "check", "mem", "--json"}} {
+		if err := run(t.Context(), args, full, io.Discard); !errors.Is(err, syscall.ENOSPC) {
+			t.Errorf("%v: %v", args, err)
+		}
+	}
+}
+
+// An agent that may not be asked runs all the same.
+func TestPluginsListSaysWhyThereAreNoStates(t *testing.T) {
+	l := pluginList{Unasked: "not allowed to open /run/vitals/agent.sock; try again with sudo"}
+	if got := l.remarks(); got != "\nThere are no states: "+l.Unasked+"\n" {
+		t.Error(got)
+	}
+	// What answers, but is no agent of ours, is told too.
+	path, dir := node(t, askedNode)
+	ln, err := net.Listen("unix", control.Path("agent"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		for {
+			conn, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			conn.Close()
+		}
+	}()
+	defer ln.Close()
+	out, _, err := call(t, "plugins", "list", "--json", "--config", path)
+	var got pluginList
+	if err != nil || json.Unmarshal([]byte(out), &got) != nil || got.AgentRuns || !strings.Contains(got.Unasked, "ask vitals-agent") {
+		t.Errorf("%s: %v %s", dir, err, out)
+	}
+}
+
+func TestTheSameTroubleIsToldOnce(t *testing.T) {
+	s := status{Inputs: []collect.Status{{ID: "x", Notice: "it is refused", LastError: "it is refused", LastErrorAt: time.Now()}}}
+	if got := s.troubles(time.Now()); strings.Count(got, "it is refused") != 1 {
+		t.Error(got)
+	}
+	s.Inputs[0].LastError = "connection refused"
+	if got := s.troubles(time.Now()); !strings.Contains(got, "it is refused") || !strings.Contains(got, "connection refused") {
+		t.Error(got)
+	}
+}
