@@ -54,6 +54,16 @@ func sized(env []string) []string {
 	return append(env, plugins.AddedEnv+"="+strings.Join(added, ","))
 }
 
+// searchPath is where a process of this environment looks for programs.
+func searchPath(env []string) (path string) {
+	for _, kv := range env {
+		if value, ok := strings.CutPrefix(kv, "PATH="); ok {
+			path = value // the last counts
+		}
+	}
+	return path
+}
+
 // BareEnvironment is what a drop-in sees of the agent's, all, where its table
 // adds nothing.
 func BareEnvironment(all []string) []string {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/rpicluster/vitals/agent/config"
 	"github.com/rpicluster/vitals/agent/trust"
 )
 
@@ -141,4 +142,36 @@ func TestAHeldFileIsUsedWhileItIsWhatWasPinned(t *testing.T) {
 	if f.Script {
 		t.Error("what runs is the file that was never pinned")
 	}
+}
+
+// env(1) finds a script's interpreter in the PATH that the plugin gets, which
+// its table may set.
+func TestInterpretersAreLookedForWhereThePluginLooks(t *testing.T) {
+	l := newLab(t)
+	bin := filepath.Join(l.dir, "bin")
+	if err := os.Mkdir(bin, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("/bin/sh", filepath.Join(bin, "sh")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(bin, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	l.add("a", "steady", both(l.dropIn("a", version("1")), func(in *config.Input) {
+		in.Env = map[string]string{"PATH": bin + ":/usr/bin:/bin"}
+	}))
+	path := filepath.Join(l.dir, "vitals-plugin-a")
+	if err := os.WriteFile(path, []byte("#!/usr/bin/env sh\n"+version("1")+"\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	l.start()
+	if s := l.status("a"); s.State != StateFailed || !strings.Contains(s.LastError, bin+" is writable by everybody") {
+		t.Fatalf("%+v", s)
+	}
+	if err := os.Chmod(bin, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	l.s.Refresh(t.Context())
+	l.more("a", 1)
 }

@@ -91,7 +91,11 @@ func (s *Supervisor) group(name string, in config.Input) *group {
 	g := newGroup(name, launch, s.config.Logger)
 	g.once, g.delay = s.config.Once, s.config.restartDelay
 	if in.Executable != "" {
-		g.file = &dropIn{name: strings.TrimPrefix(filepath.Base(in.Executable), trust.Prefix), rules: s.rules}
+		g.file = &dropIn{name: strings.TrimPrefix(filepath.Base(in.Executable), trust.Prefix), rules: func() trust.Rules {
+			rules := s.rules()
+			rules.Path = searchPath(cmd.Env)
+			return rules
+		}}
 	}
 	return g
 }

@@ -7,19 +7,15 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"slices"
 	"strings"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 )
 
-// maxInterpreter is how much of a script's first line the kernel reads.
-const maxInterpreter = 256
-
-// checkKind refuses what the kernel would not run, or not to its end.
-func (r Rules) checkKind(f *File, size int64) error {
+// checkKind refuses what the kernel would not run, or not to its end. It is the
+// interpreter of so many scripts, each of the next.
+func (r Rules) checkKind(f *File, size int64, scripts int) error {
 	head := make([]byte, maxInterpreter)
 	n, err := f.ReadAt(head, 0)
 	if err != nil && err != io.EOF {
@@ -31,49 +27,16 @@ func (r Rules) checkKind(f *File, size int64) error {
 		return &Refusal{Path: f.Path, Reason: "is empty (half copied?)"}
 	case bytes.HasPrefix(head, []byte("#!")):
 		f.Script = true
-		return r.checkScript(f.Path, head[2:])
+		return r.checkScript(f.Path, head[2:], scripts+1)
 	case bytes.HasPrefix(head, []byte(elf.ELFMAG)):
-		return checkProgram(f, size)
+		return r.checkProgram(f, size)
 	}
 	return &Refusal{Path: f.Path, Reason: "is neither a program nor a script that begins with #! (half copied?)"}
 }
 
-// checkScript refuses a script whose interpreter is not there, or could be
-// replaced: who can do that runs what he likes in the script's name.
-func (r Rules) checkScript(path string, line []byte) error {
-	line, _, _ = bytes.Cut(line, []byte("\n"))
-	words := strings.Fields(string(line))
-	switch {
-	case len(words) == 0:
-		return &Refusal{Path: path, Reason: "names no interpreter after #!"}
-	case strings.HasSuffix(string(line), "\r"):
-		return &Refusal{path, "has line ends of Windows, which make its interpreter one that nobody has", `sed -i 's/\r$//' ` + quote(path)}
-	case !strings.HasPrefix(words[0], "/"):
-		return &Refusal{Path: path, Reason: fmt.Sprintf("names an interpreter without its whole path, %s", words[0])}
-	}
-	real, err := r.walk(words[0], true)
-	if errors.Is(err, fs.ErrNotExist) {
-		return &Refusal{Path: path, Reason: fmt.Sprintf("needs the interpreter %s, which is not there", words[0])}
-	}
-	if err != nil {
-		return fmt.Errorf("%s: its interpreter: %w", path, err)
-	}
-	var info syscall.Stat_t
-	if err := syscall.Stat(real, &info); err != nil {
-		return fmt.Errorf("%s: its interpreter %s: %w", path, real, err)
-	}
-	if info.Mode&syscall.S_IFMT != syscall.S_IFREG || info.Mode&0o111 == 0 {
-		return &Refusal{Path: path, Reason: fmt.Sprintf("needs the interpreter %s, which is no program", words[0])}
-	}
-	if err := r.checkOwner(real, &info); err != nil {
-		return fmt.Errorf("%s: its interpreter: %w", path, err)
-	}
-	return nil
-}
-
 // checkProgram refuses a program for another kind of machine and one of which
 // only a part is there.
-func checkProgram(f *File, size int64) error {
+func (r Rules) checkProgram(f *File, size int64) error {
 	half := &Refusal{Path: f.Path, Reason: "is a program of which a part is missing (half copied?)"}
 	e, err := elf.NewFile(f)
 	if err != nil {
@@ -96,7 +59,7 @@ func checkProgram(f *File, size int64) error {
 			return half
 		}
 		if p.Type == elf.PT_INTERP {
-			if err := checkLoader(f.Path, p); err != nil {
+			if err := r.checkLoader(f.Path, p); err != nil {
 				return err
 			}
 		}
@@ -105,17 +68,25 @@ func checkProgram(f *File, size int64) error {
 }
 
 // checkLoader refuses a program linked for a library that is not here, of which
-// the kernel would say only that there is no such file.
-func checkLoader(path string, p *elf.Prog) error {
+// the kernel would say only that there is no such file, and one whose loader
+// could be replaced: that is what runs first.
+func (r Rules) checkLoader(path string, p *elf.Prog) error {
 	name := make([]byte, min(p.Filesz, 4096))
 	if _, err := io.ReadFull(p.Open(), name); err != nil {
 		return fmt.Errorf("read %s: %w", path, err)
 	}
-	loader := string(bytes.TrimRight(name, "\x00"))
-	if _, err := os.Stat(loader); errors.Is(err, fs.ErrNotExist) {
-		return &Refusal{Path: path, Reason: fmt.Sprintf("needs the loader %s, which this machine does not have (built for another distribution?)", loader)}
+	loader, _, _ := strings.Cut(string(name), "\x00")
+	if !strings.HasPrefix(loader, "/") {
+		return &Refusal{Path: path, Reason: fmt.Sprintf("names a loader without its whole path, %q", loader)}
 	}
-	return nil
+	f, _, err := r.find(loader)
+	if errors.Is(err, fs.ErrNotExist) {
+		return &Refusal{Path: path, Reason: fmt.Sprintf("needs the loader %s, which this machine does not have (built for another distribution?)", quote(loader))}
+	}
+	if err != nil {
+		return fmt.Errorf("%s: its loader: %w", path, err)
+	}
+	return f.Close()
 }
 
 // machine is what this machine runs, its own kind first; nothing if that is

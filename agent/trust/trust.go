@@ -30,6 +30,9 @@ type Rules struct {
 	Pinned bool
 	// LockFile is where pins are kept.
 	LockFile string
+	// Path is $PATH of what is run, in which env(1) looks for the interpreter of
+	// a script; empty: this process's own.
+	Path string
 }
 
 // File is a program that may be run. It is held open, so that what is run is

@@ -42,7 +42,7 @@ func (r Rules) verify(f *File, info *syscall.Stat_t) error {
 	if f.real, err = r.walk(f.Path, false); err != nil {
 		return err
 	}
-	if err := r.checkKind(f, info.Size); err != nil {
+	if err := r.checkKind(f, info.Size, 0); err != nil {
 		return err
 	}
 	if f.SHA256, err = sum(f.File); err != nil {
