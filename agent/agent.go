@@ -328,16 +328,16 @@ func (a *agent) serve(ctx context.Context) (err error) {
 		return err
 	}
 	defer socket.Close()
-	err = a.collect(ctx, a.outputs.deliver, false)
+	refused := a.collect(ctx, a.outputs.deliver, false)
 	defer a.supervisor.Close()
-	if err == nil {
-		err = a.open(a.config.Agent.BufferDirectory)
-	}
 	if ctx.Err() != nil {
 		a.log.Info("vitals-agent stops: it was told to while starting")
 		return nil
 	}
-	if err != nil {
+	if refused != nil { // a state, as that of a program that does not start
+		a.log.Error("drop-ins refuse their options and are not gathered; the other inputs are", "error", refused)
+	}
+	if err := a.open(a.config.Agent.BufferDirectory); err != nil {
 		return err
 	}
 	sending, stop := context.WithCancel(context.WithoutCancel(ctx))

@@ -130,6 +130,7 @@ type successor struct {
 	process *program.Process
 	file    *trust.File
 	known   map[*instance]introduction
+	taken   chan struct{} // closed when it is the process to call
 }
 
 // refresh looks at the program's file and puts into effect what has changed;
@@ -189,20 +190,71 @@ func (g *group) leave(why error) {
 // replace lets the changed file take over from old, if it is of use. If not,
 // old stays and the reason is kept for status.
 func (g *group) replace(ctx context.Context, old *program.Process, path string) {
-	next, err := g.prove(ctx, path)
+	next, err := g.prove(ctx, path, g.members(), false)
 	g.file.tried(err)
 	g.notify(err)
-	if next == nil {
+	if next != nil {
+		g.handOver(ctx, old, next)
+	}
+}
+
+// handOver makes next the process to call in the place of old.
+func (g *group) handOver(ctx context.Context, old *program.Process, next *successor) {
+	if old == nil {
+		next.discard()
+		g.poke()
 		return
 	}
 	select {
 	case g.next <- next:
+		<-next.taken
 	case <-old.Exited(): // its own start again finds the file
-		next.file.Close()
-		next.process.End(program.EndTimeout)
+		next.discard()
 	case <-ctx.Done():
-		next.file.Close()
-		next.process.End(program.EndTimeout)
+		next.discard()
+	}
+}
+
+// discard ends a successor that is not needed.
+func (s *successor) discard() {
+	s.file.Close()
+	s.process.End(program.EndTimeout)
+}
+
+// proveNewest proves the file as it lies on disk now.
+func (g *group) proveNewest(ctx context.Context, instances []*instance) (*successor, error) {
+	g.looking.Lock()
+	defer g.looking.Unlock()
+	now, err := g.file.look()
+	if err != nil {
+		return nil, err
+	}
+	return g.prove(ctx, now.path, instances, false)
+}
+
+// rerun starts the program anew under the rules and limits of now, or ends it
+// where those refuse it.
+func (g *group) rerun(ctx context.Context) {
+	g.looking.Lock()
+	defer g.looking.Unlock()
+	p := g.running()
+	if p == nil {
+		g.poke()
+		return
+	}
+	now, err := g.file.look()
+	var next *successor
+	if err == nil {
+		next, err = g.prove(ctx, now.path, g.members(), true)
+	}
+	switch {
+	case next != nil:
+		g.notify(nil)
+		g.handOver(ctx, p, next)
+	case final(err):
+		g.leave(err)
+	default: // the program that runs is better than none
+		g.notify(err)
 	}
 }
 
@@ -225,15 +277,15 @@ func (g *group) notify(err error) {
 	}
 }
 
-// prove starts the file at path and has every instance try it. It returns nil
-// where that is what runs already.
-func (g *group) prove(ctx context.Context, path string) (*successor, error) {
+// prove starts the file at path and has every one of the instances try it. It
+// returns nil where that is what runs already, unless it is to run anew.
+func (g *group) prove(ctx context.Context, path string, instances []*instance, anew bool) (*successor, error) {
 	file, err := g.file.rules().Verify(path)
 	if err != nil {
 		return nil, err
 	}
 	g.file.mu.Lock()
-	same := g.file.held != nil && g.file.held.SHA256 == file.SHA256
+	same := !anew && g.file.held != nil && g.file.held.SHA256 == file.SHA256
 	if same {
 		g.file.hold(file)
 	}
@@ -246,8 +298,8 @@ func (g *group) prove(ctx context.Context, path string) (*successor, error) {
 		file.Close()
 		return nil, err
 	}
-	next := &successor{process: p, file: file, known: map[*instance]introduction{}}
-	for _, in := range g.members() {
+	next := &successor{process: p, file: file, known: map[*instance]introduction{}, taken: make(chan struct{})}
+	for _, in := range instances {
 		known, err := in.tryOut(ctx, p)
 		if err != nil {
 			file.Close()
@@ -271,6 +323,7 @@ func (g *group) succeed(next *successor) *program.Process {
 	g.starts++
 	g.mu.Unlock()
 	g.publish(next.process, nil, false)
+	close(next.taken)
 	g.log.Info("the plugin's new file has taken over", "pid", next.process.PID())
 	return next.process
 }

@@ -82,13 +82,16 @@ func (f *fake) Describe(context.Context, *proto.DescribeRequest) (*proto.Describ
 
 func (f *fake) Configure(_ context.Context, r *proto.ConfigureRequest) (*proto.ConfigureReply, error) {
 	var options struct {
-		Dir, Wrong         string
+		Dir, Folder, Wrong string
 		OmitHost, Prompted bool
 		Hang               bool
 		Patience           time.Duration
 	}
 	if err := json.Unmarshal(r.ConfigJson, &options); err != nil {
 		return nil, err
+	}
+	if text := string(r.ConfigJson); os.Getenv("FAKE_VERSION") == "renamed" != strings.Contains(text, `"folder"`) {
+		return &proto.ConfigureReply{Errors: []*proto.OptionError{{Option: "folder", Message: "is what version renamed calls dir"}}}, nil
 	}
 	if options.Wrong != "" {
 		return &proto.ConfigureReply{Errors: []*proto.OptionError{{Option: "Wrong", Message: "is wrong"}}}, nil
@@ -97,7 +100,7 @@ func (f *fake) Configure(_ context.Context, r *proto.ConfigureRequest) (*proto.C
 	if options.Hang {
 		select {}
 	}
-	f.dirs[r.InstanceId] = options.Dir
+	f.dirs[r.InstanceId] = options.Dir + options.Folder
 	f.mu.Unlock()
 	if options.Prompted {
 		f.prompted.Store(r.InstanceId, make(chan struct{}, 1))
@@ -152,6 +155,8 @@ func (f *fake) Gather(_ context.Context, r *proto.GatherRequest) (*proto.GatherR
 		time.Sleep(400 * time.Millisecond)
 	case does("bad"):
 		lines += "no fields\n,x=1 v=1\nsteady value=2i\nsteady value=\"open\n"
+	case does("rubbish"):
+		lines = "no fields\nnothing\n"
 	case does("big"):
 		lines = strings.Repeat("steady value=1i\n", program.MaxReply/16+1)
 	case does("error"):

@@ -32,8 +32,11 @@ func (in *instance) gather(ctx context.Context, tick time.Time) error {
 	var n, bad int
 	if reply != nil {
 		n, bad = in.lines.pass(context.WithoutCancel(ctx), reply.Lines, nano)
-		if reply.Error != "" {
+		switch {
+		case reply.Error != "":
 			err = errors.New(reply.Error)
+		case n == 0 && bad > 0:
+			err = in.lines.dropped(bad)
 		}
 	}
 	in.account(begun, took, n, bad, err)
@@ -41,11 +44,17 @@ func (in *instance) gather(ctx context.Context, tick time.Time) error {
 }
 
 // limit is how long a gather may take: as configured, and less than to the next
-// tick, unless the collector's own options speak of more.
+// tick, unless the collector's own options speak of more and its table does not
+// say how long it may take.
 func (in *instance) limit(every time.Duration) time.Duration {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	return max(min(cmp.Or(in.input.GatherTimeout, config.DefaultGatherTimeout), every*9/10), in.patience)
+	configured := cmp.Or(in.input.GatherTimeout, config.DefaultGatherTimeout)
+	limit := max(min(configured, every*9/10), in.patience)
+	if in.input.GatherTimeoutSet {
+		limit = min(limit, configured)
+	}
+	return limit
 }
 
 // ask gathers within limit. A process that dies under the call has cost this
@@ -62,7 +71,7 @@ func (in *instance) ask(ctx context.Context, limit time.Duration, nano int64) (*
 		}
 		if p != known {
 			if err := in.configure(ctx, p); err != nil {
-				if ctx.Err() != nil {
+				if errors.Is(err, errNoAnswer) {
 					in.overran(p)
 				}
 				return nil, err

@@ -45,6 +45,7 @@ type instance struct {
 	prompted    bool          // gathered while it streams
 	patience    time.Duration // that a gather needs by the collector's options
 	overruns    int
+	restart     context.CancelFunc // of a stream
 	counts      counts
 }
 

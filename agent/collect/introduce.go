@@ -7,10 +7,16 @@ import (
 	"strings"
 	"time"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
 	"github.com/rpicluster/vitals/agent/program"
 	"github.com/rpicluster/vitals/internal/line"
 	"github.com/rpicluster/vitals/plugins/proto"
 )
+
+// errNoAnswer is that of a call that was not answered in time.
+var errNoAnswer = errors.New("no answer in time")
 
 // introduction is what a program has answered to an instance's options.
 type introduction struct {
@@ -46,6 +52,8 @@ func (in *instance) introduce(ctx context.Context, p *program.Process) (known in
 		}
 	}
 	switch {
+	case status.Code(err) == codes.DeadlineExceeded:
+		return known, fmt.Errorf("configure: %w", errNoAnswer)
 	case err != nil:
 		return known, fmt.Errorf("configure: %w", plain(err))
 	case len(reply.Errors) > 0:
@@ -69,6 +77,9 @@ func (in *instance) settle(known introduction) {
 	in.configured, in.description, in.mistakes = known.process, known.description, nil
 	in.prompted, in.patience = known.reply.Prompted, time.Duration(known.reply.GatherTimeoutNs)
 	in.lines.omitHost(known.reply.OmitHost)
+	if in.counts.gathers == 0 {
+		in.counts = counts{} // what another program has refused before does not count
+	}
 }
 
 // configure makes the instance known to p, which is to be called.
@@ -90,7 +101,7 @@ func (in *instance) configure(ctx context.Context, p *program.Process) error {
 func (in *instance) tryOut(ctx context.Context, p *program.Process) (introduction, error) {
 	every, _, _ := in.interval()
 	in.mu.Lock()
-	failing := in.counts.failing
+	failing := in.counts.failing && in.counts.gathers > 0
 	in.mu.Unlock()
 	known, err := in.introduce(ctx, p)
 	if err == nil && known.description.Kind == proto.Kind_KIND_POLL {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"maps"
@@ -38,6 +39,7 @@ type refiner struct {
 	edited  []byte
 	bounds  *bounds
 	warned  map[string]bool // reasons that were told of
+	reason  string          // why the last line was dropped that was
 
 	filtered atomic.Int64 // lines that the input's filters have kept back
 }
@@ -145,6 +147,13 @@ func (r *refiner) pass(ctx context.Context, body []byte, tickUnixNano int64) (n,
 	return n, dropped.count()
 }
 
+// dropped is the error of a reading of which nothing is left.
+func (r *refiner) dropped(lines int) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return fmt.Errorf("all %d lines of it were dropped: %s", lines, r.reason)
+}
+
 // splice appends what a line becomes, unless the filters leave no field of it.
 func (r *refiner) splice(l line.Line) bool {
 	before := len(r.edited)
@@ -167,6 +176,7 @@ const maxQuoted, maxReasons = 200, 20
 // writes them at every tick.
 func (r *refiner) warn(dropped drops) {
 	for _, d := range dropped {
+		r.reason = d.reason
 		if r.warned[d.reason] || len(r.warned) >= maxReasons {
 			continue
 		}

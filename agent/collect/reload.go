@@ -2,7 +2,9 @@ package collect
 
 import (
 	"context"
+	"errors"
 	"maps"
+	"reflect"
 	"slices"
 	"sync"
 
@@ -43,7 +45,9 @@ func (s *Supervisor) Reload(ctx context.Context, c Config) (Changes, error) {
 	err := s.started(ctx, begun)
 	if err == nil {
 		s.introduce(ctx, begun)
-		err = mistakes(begun)
+		if err = mistakes(begun); err != nil {
+			err = s.renew(ctx, begun, gone, err)
+		}
 	}
 	if err != nil {
 		s.mu.Lock()
@@ -52,7 +56,64 @@ func (s *Supervisor) Reload(ctx context.Context, c Config) (Changes, error) {
 		s.drop(begun)
 		return Changes{Kept: len(s.all())}, err
 	}
-	return s.adopt(next, begun, gone, c), nil
+	changes := s.adopt(next, begun, gone, c)
+	if !reflect.DeepEqual(was.DropIns, c.DropIns) || !reflect.DeepEqual(was.Limits, c.Limits) {
+		s.rerun(ctx)
+	}
+	return changes, nil
+}
+
+// renew is for a program and a table that can only change together, such as
+// when an option has got another name: where a newer file waits that the
+// program which runs was kept from giving way to, that is tried with the
+// options of now. It returns what is wrong then, at first because of refused.
+func (s *Supervisor) renew(ctx context.Context, begun, gone []*instance, refused error) error {
+	next := map[*group]*successor{}
+	var err error
+	for _, in := range begun {
+		g, _ := in.host()
+		if len(in.mistakes) == 0 || next[g] != nil {
+			continue
+		}
+		if g.file == nil || g.status().notice == "" {
+			err = refused
+			break
+		}
+		stays := slices.DeleteFunc(g.members(), func(in *instance) bool { return slices.Contains(gone, in) })
+		if next[g], err = g.proveNewest(ctx, stays); next[g] == nil {
+			err = errors.Join(refused, err)
+			break
+		}
+	}
+	for g, one := range next {
+		switch {
+		case one == nil:
+		case err != nil:
+			one.discard()
+		default:
+			g.handOver(ctx, g.running(), one)
+			g.notify(nil)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return mistakes(begun)
+}
+
+// rerun puts other rules and limits into effect on the drop-ins that run: each
+// is started anew, unless it may not be run any more and is ended.
+func (s *Supervisor) rerun(ctx context.Context) {
+	s.mu.Lock()
+	groups := slices.Collect(maps.Values(s.groups))
+	s.mu.Unlock()
+	var wg sync.WaitGroup
+	for _, g := range groups {
+		if g.file != nil {
+			wg.Go(func() { g.rerun(ctx) })
+		}
+	}
+	wg.Wait()
 }
 
 // compare finds for every input the instance that gathers it as it is. Inputs
@@ -143,15 +204,18 @@ func (s *Supervisor) Refresh(ctx context.Context) {
 }
 
 // Retry starts the programs of inputs again that have been left alone, or wait,
-// and looks at their files as Refresh does. The name is an input's ID or name,
-// or a program's; empty: all of them. It returns how many inputs were meant.
+// looks at their files as Refresh does, and has their collectors configured
+// anew, so that one that runs a program for its owner starts that again. The
+// name is an input's ID or name, or a program's. It returns how many inputs
+// were meant.
 func (s *Supervisor) Retry(ctx context.Context, name string) (n int) {
 	meant := map[*group]bool{}
 	for _, in := range s.all() {
 		g, _ := in.host()
-		if name == "" || name == in.name() || name == in.input.Name || name == g.name {
+		if name == in.name() || name == in.input.Name || name == g.name {
 			meant[g] = true
 			n++
+			in.retry()
 		}
 	}
 	s.refresh(ctx, func(g *group) bool { return meant[g] }, true)

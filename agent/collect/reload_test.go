@@ -1,6 +1,7 @@
 package collect
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -318,4 +319,97 @@ func TestARefusalIsMendedFurtherUp(t *testing.T) {
 	}
 	l.s.Refresh(t.Context())
 	l.more("a", 1)
+}
+
+// An option gets another name: neither the new program nor the new table can
+// be used without the other.
+func TestAProgramAndItsTableChangeTogether(t *testing.T) {
+	l := newLab(t)
+	l.add("a", "steady", l.dropIn("a", version("1")))
+	l.add("b", "steady", slowly)
+	l.start()
+	l.more("a", 1)
+	l.put("a", version("renamed"), 0o755)
+	if s := l.status("a"); !strings.Contains(s.Notice, "folder") {
+		t.Fatalf("%+v", s)
+	}
+	rename := func(in []config.Input) []config.Input {
+		in[0].JSON = []byte(strings.Replace(string(in[0].JSON), `"dir"`, `"folder"`, 1))
+		return in
+	}
+	done, err := l.reload(rename)
+	if err != nil || len(done.Changed) != 1 || done.Kept != 1 {
+		t.Fatal(done, err)
+	}
+	l.until("the new program is used", func() bool { return l.field("a", "version") == "renamed" })
+	if s := l.status("a"); s.Notice != "" || s.Errors > 0 {
+		t.Errorf("%+v", s)
+	}
+	if n := l.gaps("b"); n > 0 {
+		t.Errorf("%d ticks of another are missing", n)
+	}
+}
+
+func TestOtherRulesHoldForWhatRuns(t *testing.T) {
+	l := newLab(t)
+	l.add("a", "steady", l.dropIn("a", version("1")))
+	l.start()
+	l.more("a", 1)
+	pid := l.status("a").PID
+	same := func(in []config.Input) []config.Input { return in }
+	l.config.Limits.Memory = 700 << 20
+	if _, err := l.reload(same); err != nil {
+		t.Fatal(err)
+	}
+	l.until("it runs under the new limit", func() bool {
+		s := l.status("a")
+		limits, _ := os.ReadFile(fmt.Sprintf("/proc/%d/limits", s.PID))
+		return s.PID != pid && strings.Contains(string(limits), fmt.Sprint(700<<20))
+	})
+	l.more("a", 2)
+	l.config.DropIns.Pinned, l.config.DropIns.LockFile = true, filepath.Join(l.dir, "lock")
+	if _, err := l.reload(same); err != nil {
+		t.Fatal(err)
+	}
+	l.until("it is ended", func() bool { return l.status("a").State == StateFailed })
+	if s := l.status("a"); s.PID != 0 || !strings.Contains(s.LastError, "not pinned") {
+		t.Errorf("%+v", s)
+	}
+}
+
+func TestRetryConfiguresAnew(t *testing.T) {
+	l := newLab(t)
+	l.add("events", "events", func(in *config.Input) { in.Interval = time.Hour })
+	l.start()
+	l.more("events", 3)
+	before := l.of("events")
+	if n := l.s.Retry(t.Context(), "events"); n != 1 {
+		t.Fatal(n)
+	}
+	l.until("the stream begins again", func() bool { return len(l.of("events")) > len(before) })
+	if n := l.s.Retry(t.Context(), ""); n != 0 {
+		t.Error(n)
+	}
+}
+
+func TestNoSoundLineIsAFailure(t *testing.T) {
+	l := newLab(t)
+	l.add("a", "steady", nil)
+	l.tell("a", "rubbish")
+	l.start()
+	l.until("it fails", func() bool {
+		s := l.status("a")
+		return s.State == StateFailing && strings.Contains(s.LastError, "all 2 lines of it were dropped: ")
+	})
+}
+
+func TestTheOwnersTimeoutHolds(t *testing.T) {
+	l := newLab(t)
+	l.add("a", "steady", func(in *config.Input) {
+		in.JSON = []byte(`{"dir":"` + filepath.Join(l.dir, "a") + `","Patience":3600000000000}`)
+		in.GatherTimeout, in.GatherTimeoutSet = 150*time.Millisecond, true
+	})
+	l.tell("a", "hang")
+	l.start()
+	l.until("it is given up", func() bool { return strings.Contains(l.status("a").LastError, "no answer within 150ms") })
 }

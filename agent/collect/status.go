@@ -74,7 +74,9 @@ func (in *instance) account(begun time.Time, took time.Duration, lines, bad int,
 	c.gathers++
 	c.lines += int64(lines)
 	c.bad += int64(bad)
-	c.last, c.took = begun, took
+	if took > 0 || lines > 0 { // of a stream only what brings lines counts
+		c.last, c.took = begun, took
+	}
 	was := c.logged
 	if c.failing = err != nil; !c.failing {
 		c.logged = ""

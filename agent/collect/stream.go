@@ -42,15 +42,40 @@ func (in *instance) stream(ctx context.Context) {
 	var backoff backoff
 	for ctx.Err() == nil {
 		begun := time.Now()
-		received, err := in.receive(ctx)
+		once, cancel := context.WithCancel(ctx)
+		in.setRestart(cancel)
+		received, err := in.receive(once)
+		again := once.Err() != nil
+		cancel()
 		if ctx.Err() != nil {
 			return
+		}
+		if again {
+			continue // by retry
 		}
 		in.account(begun, 0, 0, 0, err)
 		if _, _, streams := in.interval(); !streams {
 			return // another program has taken its place
 		}
 		sleep(ctx, backoff.next(time.Since(begun), received))
+	}
+}
+
+// setRestart says how to break off what is under way for retry.
+func (in *instance) setRestart(restart context.CancelFunc) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.restart = restart
+}
+
+// retry has the collector configured anew: a poller at its next tick, one that
+// streams at once.
+func (in *instance) retry() {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.configured = nil
+	if in.restart != nil {
+		in.restart()
 	}
 }
 
@@ -63,6 +88,9 @@ func (in *instance) receive(ctx context.Context) (received bool, err error) {
 	}
 	if p != known {
 		if err := in.configure(ctx, p); err != nil {
+			if errors.Is(err, errNoAnswer) {
+				in.overran(p)
+			}
 			return false, err
 		}
 	}
@@ -88,8 +116,11 @@ func (in *instance) receive(ctx context.Context) (received bool, err error) {
 		g.useful.Store(p)
 		now := time.Now()
 		n, bad := in.lines.pass(context.WithoutCancel(ctx), reply.Lines, stamp(now, in.input.Precision, time.Nanosecond))
-		if reply.Error != "" {
+		switch {
+		case reply.Error != "":
 			err = errors.New(reply.Error)
+		case n == 0 && bad > 0:
+			err = in.lines.dropped(bad)
 		}
 		in.account(now, 0, n, bad, err)
 	}

@@ -49,8 +49,11 @@ type Input struct {
 	Precision      time.Duration // 0: derived from the interval
 	Jitter, Offset time.Duration
 	GatherTimeout  time.Duration // 0: the default
-	Isolate        bool
-	LogLevel       string
+	// GatherTimeoutSet is true if the input has its own: then the collector
+	// cannot ask for more.
+	GatherTimeoutSet bool
+	Isolate          bool
+	LogLevel         string
 	// TimeSource is "collection_start" or "collection_end" if lines are stamped
 	// with that time, whatever their own is.
 	TimeSource     string

@@ -131,7 +131,7 @@ func (l *loader) input(a Agent, s *nodefile.Section) Input {
 	in := Input{
 		Name: s.Name, Alias: t.Alias, section: s,
 		Interval: a.Interval, IntervalSet: t.Interval != nil, Precision: a.Precision,
-		Jitter: a.CollectionJitter, Offset: a.CollectionOffset, GatherTimeout: a.GatherTimeout,
+		Jitter: a.CollectionJitter, Offset: a.CollectionOffset, GatherTimeout: a.GatherTimeout, GatherTimeoutSet: t.GatherTimeout != nil,
 		Isolate: t.Isolate || len(t.PluginEnv) > 0, LogLevel: t.LogLevel, TimeSource: t.TimeSource, Env: t.PluginEnv,
 		NameOverride: t.NameOverride, Prefix: t.NamePrefix, Suffix: t.NameSuffix, Tags: t.Tags,
 		Filter: filter, AlwaysLocalTags: a.AlwaysLocalTags, AlwaysGlobalTags: a.AlwaysGlobalTags,

@@ -80,7 +80,7 @@ func (s *stream) Recv() (*proto.GatherReply, error) {
 
 func (c *calls) answer(r *proto.GatherReply) *proto.GatherReply {
 	c.answered.Store(time.Now().UnixNano())
-	r.Error = printable(r.Error, maxErrorText)
+	r.Error = oneLine(r.Error, maxErrorText)
 	return r
 }
 
