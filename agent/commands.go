@@ -32,11 +32,11 @@ func commands() []command {
 		{name: "config check", flags: "input-filter output-filter select skip-unknown-plugins", short: "say what is wrong with the node file", more: configCheckHelp, run: checkConfig},
 		{name: "reload", flags: "json", short: "read the node file again; touch only what has changed", more: reloadHelp, run: askReload},
 		{name: "plugins list", flags: "json", short: "which collectors there are, and which may be run", more: listHelp, run: listPlugins},
-		{name: "plugins describe", args: "FILE", short: "what a collector says of itself, as JSON", more: describeHelp, run: describePlugin},
+		{name: "plugins describe", args: "FILE", flags: "force", short: "what a collector says of itself, as JSON", more: describeHelp, run: describePlugin},
 		{name: "plugins trust", args: "FILE…", flags: "remove", short: "pin drop-ins as they are now", more: trustHelp, run: trustPlugins},
 		{name: "plugins retry", args: "NAME", short: "start a collector's program again that was left alone", more: retryHelp, run: askRetry},
 		{name: "plugins new", args: "NAME", flags: "dir module vitals", short: "write the source of a collector in Go", more: newHelp, run: newPlugin},
-		{name: "plugins check", args: "FILE", flags: "json", short: "whether a collector keeps the contract", more: checkHelp, run: checkPlugin},
+		{name: "plugins check", args: "FILE", flags: "json force", short: "whether a collector keeps the contract", more: checkHelp, run: checkPlugin},
 		{name: "buffer list", flags: "json", short: "what waits to be sent, and what was refused", more: bufferListHelp, run: listBuffers},
 		{name: "buffer show", args: "BUFFER", flags: "limit rejected", short: "print the lines of a buffer", more: bufferShowHelp, run: showBuffer},
 		{name: "buffer replay", args: "BUFFER", flags: "to", short: "send refused or orphaned lines once more", more: bufferReplayHelp, run: replayBuffer},
@@ -98,7 +98,7 @@ func (c command) usage() string {
 
 // flagForms are how the flags are shown that belong to some commands only.
 var flagForms = map[string]string{
-	"json": "--json", "remove": "--remove", "dir": "--dir D", "module": "--module M", "vitals": "--vitals PATH",
+	"json": "--json", "remove": "--remove", "force": "--force", "dir": "--dir D", "module": "--module M", "vitals": "--vitals PATH",
 	"limit": "--limit N", "rejected": "--rejected", "to": "--to OUTPUT",
 }
 

@@ -79,6 +79,7 @@ type flags struct {
 	rejected     bool   // lines that were refused for good
 	to           string // the output that shall send
 	remove       bool
+	force        bool // run a file that the agent would not
 
 	dir, module, vitals string // of plugins new
 	watchConfig         string // empty, "notify" or "poll"
@@ -129,6 +130,7 @@ func parseFlags(args []string) (*flags, error) {
 	set.BoolVar(&f.rejected, "rejected", false, "")
 	set.StringVar(&f.to, "to", "", "")
 	set.BoolVar(&f.remove, "remove", false, "")
+	set.BoolVar(&f.force, "force", false, "")
 	set.BoolVar(&showVersion, "version", false, "")
 	set.BoolVar(&f.help, "help", false, "")
 	set.BoolVar(&f.help, "h", false, "")

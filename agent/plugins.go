@@ -52,7 +52,11 @@ func findCollector(f *flags, word string) (collectorFile, error) {
 			return collectorFile{}, errors.New(noCollector(word, rules))
 		}
 	}
-	return collectorFile{path: path, rules: rules, limits: agent.Limits, refused: refusal(rules, path)}, nil
+	c := collectorFile{path: path, rules: rules, limits: agent.Limits, refused: refusal(rules, path)}
+	if c.refused != nil && !f.force && os.Geteuid() == 0 {
+		return c, fmt.Errorf("the agent would not run it, and it is not run here as root either, unless with --force: %w", c.refused)
+	}
+	return c, nil
 }
 
 // noCollector says that word names nothing, and what may be meant.
@@ -118,6 +122,9 @@ func (c collectorFile) byHand() []string {
 	if c.path == "" {
 		return []string{"/proc/self/exe", "plugin"}
 	}
+	if c.refused != nil {
+		return c.limits.Command(shim(), c.path)
+	}
 	return []string{c.path}
 }
 
@@ -129,17 +136,27 @@ func (c collectorFile) argv() []string {
 	return c.limits.Command(shim(), c.path)
 }
 
-// start runs it as the agent would. A file that the agent would not run is run
-// without its limits.
+// start runs it as the agent would, also a file that the agent would not run.
 func (c collectorFile) start(ctx context.Context, sockets string, log *slog.Logger) (*program.Process, error) {
 	cmd := program.Command{Argv: c.byHand(), Env: collect.BareEnvironment(os.Environ()), Sockets: sockets, Log: log}
 	if c.path != "" {
-		if file, err := c.rules.Verify(c.path); err == nil {
-			defer file.Close()
-			cmd.File, cmd.Shim, cmd.Limits = file, shim(), c.limits
+		file, err := c.open()
+		if err != nil {
+			return nil, err
 		}
+		defer file.Close()
+		cmd.Argv = []string{c.path}
+		cmd.File, cmd.Shim, cmd.Limits = file, shim(), c.limits
 	}
 	return program.Start(ctx, cmd)
+}
+
+// open opens the file to run, as the agent would if it may be run.
+func (c collectorFile) open() (*trust.File, error) {
+	if c.refused != nil {
+		return trust.Unverified(c.path)
+	}
+	return c.rules.Verify(c.path)
 }
 
 // shim is the command that puts a program under its limits.

@@ -23,6 +23,7 @@ item; for what fails, what the contract asks for. Exit code 1 if anything fails.
 
   --config FILE    try the [[inputs.*]] tables of this file, instead of its samples
   --json           the same for programs
+  --force          as root, run a file that the agent would not run; its limits stay
 
   vitals-agent plugins check ./vitals-plugin-load
   vitals-agent plugins check cpu

@@ -17,6 +17,8 @@ const describeHelp = `FILE is the program of a collector, in a plugin directory 
 one: of a built-in collector, or of a drop-in. The program is started as the agent
 would, asked, and ended. Nothing is gathered.
 
+  --force    as root, run a file that the agent would not run; its limits stay
+
   vitals-agent plugins describe ./vitals-plugin-load
   vitals-agent plugins describe cpu
 `

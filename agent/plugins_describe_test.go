@@ -85,3 +85,39 @@ func TestDescribeWhatIsNot(t *testing.T) {
 	}
 	f(script, "it last said: no license")
 }
+
+// As root nothing is run that the agent would not run, but where that is asked
+// for, and then within the limits.
+func TestAFileThatIsRefusedIsNotRunAsRoot(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Fatal("this is about root; run the tests as root")
+	}
+	_, dir := node(t, "")
+	ran := filepath.Join(dir, "ran")
+	script := filepath.Join(dir, "vitals-plugin-x")
+	if err := os.WriteFile(script, []byte("#!/bin/sh\nulimit -n >> "+ran+"\nexit 1\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(script, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	for _, command := range []string{"describe", "check"} {
+		_, _, err := call(t, "plugins", command, script)
+		if err == nil || !strings.Contains(err.Error(), "unless with --force: "+script+" is writable by everybody") {
+			t.Errorf("%s: %v", command, err)
+		}
+		if _, err := os.Stat(ran); err == nil {
+			t.Fatalf("%s has run it", command)
+		}
+	}
+	for _, command := range []string{"describe", "check"} {
+		if _, stderr, err := call(t, "plugins", command, script, "--force"); err == nil || !strings.Contains(stderr, "warning: the agent would not run it") {
+			t.Errorf("%s: %v %s", command, err, stderr)
+		}
+		text, err := os.ReadFile(ran)
+		if err != nil || strings.Trim(string(text), "256\n") != "" {
+			t.Errorf("%s: open files: %q, %v", command, text, err)
+		}
+		os.Remove(ran)
+	}
+}
