@@ -31,12 +31,12 @@ func commands() []command {
 		{name: "config create", flags: "input-filter output-filter section-filter", short: "print a node file to begin with", more: configCreateHelp, run: createConfig},
 		{name: "config check", flags: "input-filter output-filter select skip-unknown-plugins", short: "say what is wrong with the node file", more: configCheckHelp, run: checkConfig},
 		{name: "reload", flags: "json", short: "read the node file again; touch only what has changed", more: reloadHelp, run: askReload},
-		{name: "plugins list", flags: "json", short: "which collectors there are, and which may be run", more: listHelp, run: listPlugins},
-		{name: "plugins describe", args: "FILE", flags: "force", short: "what a collector says of itself, as JSON", more: describeHelp, run: describePlugin},
-		{name: "plugins trust", args: "FILE…", flags: "remove", short: "pin drop-ins as they are now", more: trustHelp, run: trustPlugins},
-		{name: "plugins retry", args: "NAME", short: "start a collector's program again that was left alone", more: retryHelp, run: askRetry},
 		{name: "plugins new", args: "NAME", flags: "dir module vitals", short: "write the source of a collector in Go", more: newHelp, run: newPlugin},
 		{name: "plugins check", args: "FILE", flags: "json force", short: "whether a collector keeps the contract", more: checkHelp, run: checkPlugin},
+		{name: "plugins describe", args: "FILE", flags: "force", short: "what a collector says of itself, as JSON", more: describeHelp, run: describePlugin},
+		{name: "plugins list", flags: "json", short: "which collectors there are, and which may be run", more: listHelp, run: listPlugins},
+		{name: "plugins trust", args: "FILE…", flags: "remove", short: "pin drop-ins as they are now", more: trustHelp, run: trustPlugins},
+		{name: "plugins retry", args: "NAME", short: "start a collector's program again that was left alone", more: retryHelp, run: askRetry},
 		{name: "buffer list", flags: "json", short: "what waits to be sent, and what was refused", more: bufferListHelp, run: listBuffers},
 		{name: "buffer show", args: "BUFFER", flags: "limit rejected", short: "print the lines of a buffer", more: bufferShowHelp, run: showBuffer},
 		{name: "buffer replay", args: "BUFFER", flags: "to", short: "send refused or orphaned lines once more", more: bufferReplayHelp, run: replayBuffer},
@@ -62,14 +62,17 @@ func find(words []string) (c command, args []string, err error) {
 		}
 		names = append(names, c.name)
 	}
-	typed := strings.Join(words[:min(len(words), 2)], " ")
-	if _, known := group(words[0]); !known {
-		typed = words[0]
+	first, two := words[0], strings.Join(words[:min(len(words), 2)], " ")
+	_, known := group(first)
+	for _, typed := range []string{first, two} {
+		if near := nodefile.Nearest(typed, names); near != "" && (typed == two || !known) {
+			return c, nil, fmt.Errorf("there is no command %q; did you mean %q? See vitals-agent --help", typed, near)
+		}
 	}
-	if near := nodefile.Nearest(typed, names); near != "" {
-		return c, nil, fmt.Errorf("there is no command %q; did you mean %q? See vitals-agent --help", typed, near)
+	if known {
+		first = two
 	}
-	return c, nil, fmt.Errorf("there is no command %q; see vitals-agent --help", typed)
+	return c, nil, fmt.Errorf("there is no command %q; see vitals-agent --help", first)
 }
 
 // group returns the commands whose first word is name, and there are more.
@@ -82,12 +85,12 @@ func group(name string) (members []command, ok bool) {
 	return members, len(members) > 0
 }
 
+// head is the command and what has to follow it.
+func (c command) head() string { return strings.TrimSpace(c.name + " " + c.args) }
+
 // usage is how the command is typed.
 func (c command) usage() string {
-	parts := []string{c.name}
-	if c.args != "" {
-		parts = append(parts, c.args)
-	}
+	parts := []string{c.head()}
 	for name := range strings.FieldsSeq(c.flags) {
 		if form := flagForms[name]; form != "" && c.name != runCommand {
 			parts = append(parts, "["+form+"]")
@@ -150,17 +153,13 @@ func helpFor(words []string) (string, error) {
 func list(all []command) string {
 	var b strings.Builder
 	for _, c := range all {
-		if usage := c.usage(); len(usage) < helpColumn {
-			fmt.Fprintf(&b, "  %-*s%s\n", helpColumn, usage, c.short)
-		} else {
-			fmt.Fprintf(&b, "  %s\n  %-*s%s\n", usage, helpColumn, "", c.short)
-		}
+		fmt.Fprintf(&b, "  %-*s%s\n", helpColumn, c.head(), c.short)
 	}
 	return b.String()
 }
 
 // helpColumn is where in the list it says what a command is for.
-const helpColumn = 30
+const helpColumn = 26
 
 // runAgent does what the program is for: gather and send.
 func runAgent(ctx context.Context, f *flags, stdout, stderr io.Writer) error {

@@ -117,6 +117,8 @@ func TestWrongFlags(t *testing.T) {
 	f("statu", `did you mean "status"?`)
 	f("statu now", `there is no command "statu"; did you mean "status"?`)
 	f("config chek", `there is no command "config chek"; did you mean "config check"?`)
+	f("plugin list", `did you mean "plugins list"?`)
+	f("colour blue", `there is no command "colour"; see vitals-agent --help`)
 	f("help statu", `did you mean "status"?`)
 	f("status now", `status takes nothing after it, such as "now"`)
 	f("status --once", "--once is not for status; see vitals-agent status --help")
@@ -281,7 +283,7 @@ func TestHelpNamesEveryCommand(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, c := range commands() {
-		if !strings.Contains(whole, "\n  "+c.usage()) || c.short == "" || c.run == nil {
+		if !strings.Contains(whole, "\n  "+c.head()+" ") || c.short == "" || c.run == nil {
 			t.Errorf("%s is not in the help, or does nothing", c.name)
 		}
 		own, err := helpFor(strings.Fields(c.name))

@@ -11,7 +11,7 @@ import (
 
 const newHelp = `Writes the source of a collector in Go: an option, a reading, its tests, a sample, a
 Makefile. It builds and passes plugins check as it is; change it from there. What it
-needs is Go 1.26. Nothing is overwritten.
+needs is Go 1.26, and the first time what Go fetches. Nothing is overwritten.
 
   --dir D         the directory to write to, instead of ./NAME
   --module M      the path of the Go module, instead of vitals-plugin-NAME
