@@ -19,7 +19,7 @@ import (
 	"github.com/rpicluster/vitals/agent/config"
 	"github.com/rpicluster/vitals/agent/output"
 	"github.com/rpicluster/vitals/internal/service"
-	"github.com/rpicluster/vitals/plugins/builtin"
+	"github.com/rpicluster/vitals/plugins"
 )
 
 // primeTime is what collectors that report differences need between their
@@ -114,7 +114,7 @@ func loadConfig(f *flags) (*config.Config, error) {
 	sources, remote := config.Find(f.sources), f.fetcher()
 	var warnings []string
 	c, err := config.Read(sources, config.Options{
-		Builtins: builtin.All(), InputFilter: f.inputFilter, OutputFilter: f.outputFilter, NoOutputs: f.test,
+		Builtins: ownCollectors(), InputFilter: f.inputFilter, OutputFilter: f.outputFilter, NoOutputs: f.test,
 		Select: f.selectors, SkipUnknown: f.skipUnknown,
 		Fetch: func(url string) ([]byte, error) {
 			body, warning, err := remote.fetch(url)
@@ -214,6 +214,7 @@ func (a *agent) gathering(c *config.Config) collect.Config {
 		Inputs: c.Inputs, Host: c.Host, Tags: c.Tags,
 		RoundInterval: c.Agent.RoundInterval, LogLevel: logLevel,
 		Builtin: []string{"/proc/self/exe", "plugin"}, Runtime: a.runtimeDir,
+		Own:     []plugins.Description{internal(a.state)},
 		DropIns: c.Agent.Trust, Shim: []string{"/proc/self/exe", "exec-plugin"}, Limits: c.Agent.Limits,
 		Logger: a.log,
 	}

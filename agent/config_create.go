@@ -10,7 +10,6 @@ import (
 
 	"github.com/rpicluster/vitals/internal/nodefile"
 	"github.com/rpicluster/vitals/plugins"
-	"github.com/rpicluster/vitals/plugins/builtin"
 )
 
 const configCreateHelp = `Prints a node file to begin with. Without filters the usual inputs and one output are
@@ -97,7 +96,7 @@ func createConfig(_ context.Context, f *flags, stdout, _ io.Writer) error {
 }
 
 func sampleInputs(filter []string) (string, error) {
-	all := builtin.All()
+	all := ownCollectors()
 	slices.SortFunc(all, func(a, b plugins.Description) int { return strings.Compare(a.Name, b.Name) })
 	for _, name := range filter {
 		if _, ok := builtinCollector(name); !ok {

@@ -14,6 +14,7 @@ import (
 	"github.com/rpicluster/vitals/agent/collect"
 	"github.com/rpicluster/vitals/agent/config"
 	"github.com/rpicluster/vitals/agent/program"
+	"github.com/rpicluster/vitals/agent/self"
 	"github.com/rpicluster/vitals/agent/trust"
 	"github.com/rpicluster/vitals/internal/nodefile"
 	"github.com/rpicluster/vitals/plugins"
@@ -84,7 +85,10 @@ func refusal(rules trust.Rules, path string) error {
 }
 
 // ownCollectors are those that the agent has without any file.
-func ownCollectors() []plugins.Description { return builtin.All() }
+func ownCollectors() []plugins.Description { return append(builtin.All(), internal(nil)) }
+
+// internal is the collector that the agent answers itself.
+func internal(read func() self.State) plugins.Description { return self.Description(version, read) }
 
 func builtinCollector(name string) (plugins.Description, bool) {
 	all := ownCollectors()

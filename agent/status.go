@@ -17,6 +17,7 @@ import (
 	"github.com/rpicluster/vitals/agent/collect"
 	"github.com/rpicluster/vitals/agent/config"
 	"github.com/rpicluster/vitals/agent/output"
+	"github.com/rpicluster/vitals/agent/self"
 	"github.com/rpicluster/vitals/internal/control"
 )
 
@@ -65,6 +66,12 @@ func absolute(from config.Sources) config.Sources {
 		return paths
 	}
 	return config.Sources{Files: whole(from.Files), Directories: whole(from.Directories)}
+}
+
+// state is what the collector internal tells of.
+func (a *agent) state() self.State {
+	s := a.status()
+	return self.State{Inputs: s.Inputs, Outputs: s.Outputs}
 }
 
 // listen opens the control socket. Without one the agent runs all the same,

@@ -197,7 +197,7 @@ func (m *machine) sensors() string {
 func TestTelegrafsDefaultFile(t *testing.T) {
 	t.Parallel()
 	telegraf := buildTelegraf(t)
-	for _, input := range []string{"cpu", "mem", "swap", "temp", "system", "disk", "diskio", "net", "processes", "kernel", "linux_cpu", "exec", "execd"} {
+	for _, input := range []string{"cpu", "mem", "swap", "temp", "system", "disk", "diskio", "net", "processes", "kernel", "linux_cpu", "exec", "execd", "internal"} {
 		t.Run(input, func(t *testing.T) {
 			m := newMachine(t)
 			text, err := m.command(telegraf, "--input-filter", input, "--output-filter", "influxdb", "config").Output()

@@ -43,6 +43,7 @@ type group struct {
 	current   *program.Process // nil while there is none to call
 	changed   chan struct{}    // closed when current changes, and replaced
 	starts    int
+	failed    int64  // starts
 	lastErr   error  // why there is none
 	resting   bool   // nothing is tried until something changes
 	notice    string // why the program that runs is not the newest
@@ -93,6 +94,7 @@ func (g *group) live(ctx context.Context, b *backoff) (again bool) {
 	if ctx.Err() != nil {
 		return false
 	}
+	g.count(p == nil)
 	delay := b.next(lived, p != nil && g.useful.Load() == p)
 	switch {
 	case g.once && p == nil:
@@ -118,6 +120,16 @@ func (g *group) live(ctx context.Context, b *backoff) (again bool) {
 		b.failures = 0
 	}
 	return ctx.Err() == nil
+}
+
+// count keeps account of starts that have failed.
+func (g *group) count(failed bool) {
+	if !failed {
+		return
+	}
+	g.mu.Lock()
+	g.failed++
+	g.mu.Unlock()
 }
 
 // final reports whether there is no use in trying again.
@@ -279,6 +291,7 @@ func (g *group) running() *program.Process {
 // groupStatus is what a group says of itself to its instances' Status.
 type groupStatus struct {
 	pid, restarts int
+	failedStarts  int64
 	resting       bool
 	why           error
 	notice        string
@@ -287,7 +300,7 @@ type groupStatus struct {
 func (g *group) status() groupStatus {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	s := groupStatus{restarts: max(0, g.starts-1), resting: g.resting, why: g.lastErr, notice: g.notice}
+	s := groupStatus{restarts: max(0, g.starts-1), failedStarts: g.failed, resting: g.resting, why: g.lastErr, notice: g.notice}
 	if g.current != nil {
 		s.pid = g.current.PID()
 	}

@@ -92,6 +92,7 @@ func (in *instance) configure(ctx context.Context, p *program.Process) error {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	in.mistakes, _ = errors.AsType[refusal](err)
+	in.counts.refusals++
 	in.counts.fail(err)
 	return err
 }

@@ -21,14 +21,19 @@ type Status struct {
 	LastError    string        `json:"last_error,omitempty"`
 	LastErrorAt  time.Time     `json:"last_error_at,omitzero"`
 
-	Gathered int64 `json:"gathered_lines"`
-	Gathers  int64 `json:"gathers"`
-	Errors   int64 `json:"errors"`
-	Skipped  int64 `json:"skipped"`
-	Timeouts int64 `json:"timeouts"`
-	BadLines int64 `json:"bad_lines"`
-	Filtered int64 `json:"filtered_lines"` // kept back by the input's filters
-	Restarts int   `json:"restarts"`
+	Gathered int64         `json:"gathered_lines"`
+	Gathers  int64         `json:"gathers"`
+	Spent    time.Duration `json:"gathers_ns"` // by all of them together
+	Errors   int64         `json:"errors"`
+	// StartupErrors are those of starting the program, which no gather has
+	// failed for, and of making it take the options, which Errors counts too.
+	StartupErrors int64 `json:"startup_errors"`
+	Refusals      int64 `json:"refusals"` // of the options alone
+	Skipped       int64 `json:"skipped"`
+	Timeouts      int64 `json:"timeouts"`
+	BadLines      int64 `json:"bad_lines"`
+	Filtered      int64 `json:"filtered_lines"` // kept back by the input's filters
+	Restarts      int   `json:"restarts"`
 	// Notice says why the program that runs is not the newest.
 	Notice string `json:"notice,omitempty"`
 }
@@ -44,14 +49,15 @@ const (
 
 // counts is what an instance remembers for its Status.
 type counts struct {
-	gathers, lines, errors, skipped, bad, timeouts int64
-	last                                           time.Time
-	took                                           time.Duration
-	failing                                        bool
-	lastError                                      string
-	lastErrorAt                                    time.Time
-	logged                                         string // the error last logged, until one gather succeeds
-	loggedAt                                       time.Time
+	gathers, lines, errors, skipped, bad, timeouts, refusals int64
+
+	last        time.Time
+	took, spent time.Duration
+	failing     bool
+	lastError   string
+	lastErrorAt time.Time
+	logged      string // the error last logged, until one gather succeeds
+	loggedAt    time.Time
 }
 
 func (c *counts) fail(err error) {
@@ -77,6 +83,7 @@ func (in *instance) account(begun time.Time, took time.Duration, lines, bad int,
 	if took > 0 || lines > 0 { // of a stream only what brings lines counts
 		c.last, c.took = begun, took
 	}
+	c.spent += took
 	was := c.logged
 	if c.failing = err != nil; !c.failing {
 		c.logged = ""
@@ -103,7 +110,8 @@ func (in *instance) status() Status {
 	s := Status{
 		ID: id, Name: in.input.Name, Alias: in.input.Alias, Program: g.name, PID: of.pid, Interval: every, State: StateStarting,
 		LastGather: c.last, LastDuration: c.took, LastError: c.lastError, LastErrorAt: c.lastErrorAt,
-		Gathered: c.lines, Gathers: c.gathers, Errors: c.errors, Skipped: c.skipped, Timeouts: c.timeouts, BadLines: c.bad,
+		Gathered: c.lines, Gathers: c.gathers, Spent: c.spent,
+		Errors: c.errors, StartupErrors: of.failedStarts + c.refusals, Refusals: c.refusals, Skipped: c.skipped, Timeouts: c.timeouts, BadLines: c.bad,
 		Filtered: in.lines.filtered.Load(), Restarts: of.restarts, Notice: of.notice,
 	}
 	switch {

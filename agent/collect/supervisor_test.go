@@ -395,7 +395,7 @@ func TestLinesThatAccompanyAnErrorAreKept(t *testing.T) {
 	l.tell("a", "error")
 	l.start()
 	l.more("a", 3)
-	if s := l.status("a"); s.State != StateFailing || s.LastError != "half of it is missing" || s.Errors < 2 {
+	if s := l.status("a"); s.State != StateFailing || s.LastError != "half of it is missing" || s.Errors < 2 || s.StartupErrors != 0 || s.Spent < s.LastDuration {
 		t.Errorf("%+v", s)
 	}
 	if n := strings.Count(l.log.String(), "gathering failed"); n != 1 {
@@ -462,7 +462,7 @@ func TestAProgramThatDoesNotStart(t *testing.T) {
 			l.start()
 			l.until("it is reported", func() bool { return strings.Contains(l.status("a").LastError, want) })
 			l.more("other", 1)
-			if s := l.status("a"); s.State != StateFailing || s.PID != 0 {
+			if s := l.status("a"); s.State != StateFailing || s.PID != 0 || s.StartupErrors < 1 || s.Refusals != 0 {
 				t.Errorf("%+v", s)
 			}
 		})
@@ -505,6 +505,9 @@ func TestRefusedOptionsOfADropIn(t *testing.T) {
 	defer s.Close()
 	if err == nil || !strings.Contains(err.Error(), "Wrong") || !strings.Contains(err.Error(), "is wrong") {
 		t.Error(err)
+	}
+	if a, b := s.Status()[0], s.Status()[1]; a.Refusals != 1 || a.StartupErrors != 1 || a.Errors != 1 || b.StartupErrors != 0 {
+		t.Errorf("%+v\n%+v", a, b)
 	}
 }
 

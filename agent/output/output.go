@@ -191,6 +191,7 @@ func (o *Output) Append(ctx context.Context, lines []byte, n int) {
 		return
 	}
 	o.mu.Lock()
+	o.counts.added += int64(n)
 	all := cut(lines, n, o.memory.batchLines, o.memory.batchBytes)
 	o.mu.Unlock()
 	if o.config.Disk && o.toDisk(ctx, all) {

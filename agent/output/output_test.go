@@ -140,6 +140,9 @@ func TestLinesAreWritten(t *testing.T) {
 	if s := o.Status(); s.Written != 25 || s.State != StateOK || s.URL != db.URL || s.LastSuccess.IsZero() || s.Failures != 0 {
 		t.Errorf("%+v", s)
 	}
+	if s := o.Status(); s.Added != 25 || s.Attempts < 3 || s.Attempts != s.Batches || s.Spent <= 0 || s.BufferLimit != 100 {
+		t.Errorf("%+v", s)
+	}
 }
 
 func TestVersion2(t *testing.T) {
@@ -198,7 +201,7 @@ func TestNothingIsLostWhileTheServerIsAway(t *testing.T) {
 				}
 				db.misbehave(nil)
 				o.deliversAtLeastOnce(db, numbers(0, 90))
-				if s := o.Status(); s.State != StateOK || s.Written != 90 {
+				if s := o.Status(); s.State != StateOK || s.Written != 90 || s.Added != 90 || s.Attempts != s.Batches+s.Failures {
 					t.Errorf("%+v", s)
 				}
 			})

@@ -10,6 +10,7 @@ import (
 type Status struct {
 	ID    string `json:"id"`
 	Name  string `json:"name"`
+	Alias string `json:"alias,omitempty"`
 	URL   string `json:"url"`
 	State string `json:"state"`
 
@@ -21,6 +22,9 @@ type Status struct {
 	// Buffer says why there is no buffer on disk; empty if there is one.
 	Buffer string `json:"buffer_error,omitempty"`
 
+	BufferLimit int64 `json:"buffer_limit"` // lines that memory may hold
+
+	Added    int64 `json:"added_lines"`
 	Written  int64 `json:"written_lines"`
 	Batches  int64 `json:"written_batches"`
 	Rejected int64 `json:"rejected_lines"`
@@ -28,6 +32,9 @@ type Status struct {
 	Filtered int64 `json:"filtered_lines"` // kept back by the output's filters
 	Failures int64 `json:"failures"`
 	Sent     int64 `json:"sent_bytes"` // in vain or not
+	Attempts int64 `json:"attempts"`   // to write a batch
+	// Spent is the time that all attempts together have taken.
+	Spent time.Duration `json:"attempts_ns"`
 	// DroppedBy says how many lines were dropped for each reason.
 	DroppedBy map[string]int64 `json:"dropped_by,omitempty"`
 
@@ -54,12 +61,23 @@ const (
 
 // counts is what an output remembers for its Status.
 type counts struct {
-	written, batches, rejected, filtered, failures int64
-	dropped                                        map[string]int64
-	failing, dropping                              bool
-	lastSuccess, lastErrorAt, failingSince         time.Time
-	lastError                                      string
-	buffer                                         string
+	added, written, batches, rejected, filtered, failures, attempts int64
+
+	spent                    time.Duration
+	dropped                  map[string]int64
+	failing, dropping        bool
+	lastSuccess, lastErrorAt time.Time
+	failingSince             time.Time
+	lastError                string
+	buffer                   string
+}
+
+// attempted books one attempt to write.
+func (o *Output) attempted(took time.Duration) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.counts.attempts++
+	o.counts.spent += took
 }
 
 func (o *Output) delivered(b batch, took time.Duration) {
@@ -164,9 +182,10 @@ func (o *Output) Status() Status {
 	o.mu.Lock()
 	c := o.counts
 	s := Status{
-		ID: o.config.ID, Name: o.config.Name, URL: o.to.url(), State: StateStarting,
+		ID: o.config.ID, Name: o.config.Name, Alias: o.config.Alias, URL: o.to.url(), State: StateStarting,
 		MemoryLines: int64(o.memory.lines), MemoryBytes: int64(o.memory.bytes), Oldest: o.memory.oldest(),
 		Buffer: c.buffer, Written: c.written, Batches: c.batches, Rejected: c.rejected, Filtered: c.filtered, Sent: o.to.sent(),
+		BufferLimit: int64(o.memory.limit), Added: c.added, Attempts: c.attempts, Spent: c.spent,
 		Failures: c.failures, LastSuccess: c.lastSuccess, LastError: c.lastError, LastErrorAt: c.lastErrorAt,
 		DroppedBy: maps.Clone(c.dropped),
 	}

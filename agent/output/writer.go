@@ -32,6 +32,7 @@ func (o *Output) flush(ctx context.Context, everything bool) (wait time.Duration
 		}
 		begun := time.Now()
 		err := o.to.deliver(ctx, b, &o.backoff)
+		o.attempted(time.Since(begun))
 		if err = errors.Join(err, o.settle(b, err)); err != nil {
 			o.failed(err)
 			o.spill(ctx)
