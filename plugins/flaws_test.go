@@ -37,17 +37,22 @@ type clock struct{ Interval string }
 
 func (clock) Gather(context.Context, *Batch) error { return nil }
 
-// What cannot be used is told to its author at once, by hand and in a host.
+// What cannot be used is told to its author at once, by hand; a host is let see
+// for itself.
 func TestServeRefusesWhatAHostWould(t *testing.T) {
-	for _, cookie := range []string{"VITALS_PLUGIN=", "VITALS_PLUGIN=collector"} {
-		cmd := self()
-		cmd.Env = append(cmd.Environ(), "PLUGINS_TEST_FLAW=1", cookie)
-		out, err := cmd.CombinedOutput()
-		if err == nil || !strings.Contains(string(out), `clock: the option "interval" is the agent's`) || strings.Contains(string(out), "1|1|") {
-			t.Errorf("%s: %v\n%s", cookie, err, out)
-		}
+	cmd := self()
+	cmd.Env = append(cmd.Environ(), "PLUGINS_TEST_FLAW=1", "VITALS_PLUGIN=")
+	out, err := cmd.CombinedOutput()
+	if err == nil || !strings.Contains(string(out), `clock: the option "interval" is the agent's`) || strings.Contains(string(out), "1|1|") {
+		t.Errorf("%v\n%s", err, out)
 	}
-	if err := usable([]Description{{Name: "a"}}); err == nil || !strings.Contains(err.Error(), `"a" has no New`) {
+	cmd = self()
+	cmd.Env = append(cmd.Environ(), "PLUGINS_TEST_FLAW=1")
+	r, err := start(t, cmd).Describe(t.Context(), &proto.DescribeRequest{})
+	if err != nil || !strings.Contains(fmt.Sprint(Flaws(r)), `clock: the option "interval" is the agent's`) {
+		t.Errorf("%v, %v", r, err)
+	}
+	if err := usable([]Description{{Name: "a"}}, true); err == nil || !strings.Contains(err.Error(), `"a" has no New`) {
 		t.Error(err)
 	}
 }

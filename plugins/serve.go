@@ -18,11 +18,12 @@ import (
 // Serve is the main of a plugin. It serves the collectors until the host ends
 // it, or is gone itself, and exits; run by hand it says what it is.
 func Serve(d ...Description) {
-	if err := usable(d); err != nil {
+	hosted := os.Getenv(Handshake().MagicCookieKey) == Handshake().MagicCookieValue
+	if err := usable(d, hosted); err != nil {
 		fmt.Fprintf(os.Stderr, "%s: %v\n", filepath.Base(os.Args[0]), err)
 		os.Exit(1)
 	}
-	if os.Getenv(Handshake().MagicCookieKey) != Handshake().MagicCookieValue {
+	if !hosted {
 		fmt.Fprint(os.Stderr, byHand(filepath.Base(os.Args[0]), d))
 		os.Exit(1)
 	}

@@ -230,6 +230,27 @@ func TestBrokenPrograms(t *testing.T) {
 	}
 }
 
+// A program of package plugins that takes an option of the agent's is told so
+// where options are the matter, and not that it does not start.
+func TestAnOptionOfTheAgents(t *testing.T) {
+	t.Parallel()
+	results, _ := drive(t, Config{Argv: self(t, "flawed"), BuiltIn: func(string) bool { return false }})
+	for _, r := range results {
+		switch said := strings.Join(r.Fails, " "); r.Item {
+		case "handshake", "describe":
+			if r.Status != OK {
+				t.Errorf("%+v", r)
+			}
+		case "names and options":
+			if r.Status != Fail || !strings.Contains(said, `the option "labels" is the agent's`) {
+				t.Errorf("%+v", r)
+			}
+			return
+		}
+	}
+	t.Errorf("names and options were not looked at: %+v", results)
+}
+
 func statuses(want map[string]Status) []string {
 	var all []string
 	for _, s := range want {

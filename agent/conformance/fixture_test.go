@@ -35,12 +35,20 @@ func TestMain(m *testing.M) {
 	switch {
 	case len(os.Args) == 2 && os.Args[1] == "plugin":
 		plugins.Serve(builtin.All()...)
+	case len(os.Args) == 2 && os.Args[1] == "flawed":
+		plugins.Serve(plugins.Description{Name: "flawed", Description: "Takes labels.", New: func() plugins.Collector { return &flawed{} }})
 	case len(os.Args) == 3 && os.Args[1] == "fixture":
 		serveFixture(os.Args[2])
 	default:
 		os.Exit(m.Run())
 	}
 }
+
+// flawed has an option that is the agent's.
+type flawed struct{ Labels []string }
+
+// Gather implements plugins.Collector.
+func (*flawed) Gather(context.Context, *plugins.Batch) error { return nil }
 
 // fixture is a plugin without package plugins, so that it can break what that
 // package keeps.

@@ -38,7 +38,8 @@ type process struct {
 	out, log *speech
 	exited   chan struct{} // closed when it has ended and what it said was read
 	conn     *grpc.ClientConn
-	took     time.Duration // to the handshake
+	begun    time.Time
+	took     time.Duration // from then to the handshake
 }
 
 // start runs the program to its handshake and connects to it.
@@ -78,6 +79,7 @@ func (c *check) spawn() (*process, error) {
 	p.cmd.Stdout, p.cmd.Stderr, p.cmd.Dir = p.out, p.log, "/"
 	p.cmd.WaitDelay = 200 * time.Millisecond // somebody else may hold its pipes
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}
+	p.begun = time.Now()
 	if err := p.run(); err != nil {
 		ours.Close()
 		os.RemoveAll(dir)
@@ -109,7 +111,6 @@ func (p *process) run() error {
 
 // connect waits for the handshake and dials where it says.
 func (p *process) connect(ctx context.Context, timeout time.Duration) error {
-	begun := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	select {
@@ -121,7 +122,7 @@ func (p *process) connect(ctx context.Context, timeout time.Duration) error {
 	case <-ctx.Done():
 		return fmt.Errorf("nothing on standard output within %v%s", timeout, p.log.quoted(", but on standard error: "))
 	}
-	p.took = time.Since(begun)
+	p.took = time.Since(p.begun)
 	path, err := p.address(p.out.firstLine())
 	if err != nil {
 		return err

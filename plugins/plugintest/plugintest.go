@@ -36,6 +36,13 @@ func Configure(t testing.TB, d plugins.Description, options string) *Instance {
 	t.Helper()
 	log := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
 	in := &Instance{t: t, server: plugins.NewServer(log, d)}
+	described, err := in.server.Describe(t.Context(), &proto.DescribeRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if flaws := plugins.Flaws(described); len(flaws) > 0 {
+		t.Fatal(errors.Join(flaws...)) // no host would use it
+	}
 	r, err := in.server.Configure(t.Context(), &proto.ConfigureRequest{
 		Collector: d.Name, ConfigToml: []byte(options), Hostname: Host, LogLevel: "debug",
 	})
