@@ -56,6 +56,11 @@ func TestACollectorIsWrittenBuiltCheckedAndRun(t *testing.T) {
 			t.Fatalf("make %v: exit code %d\n%s%s", target, code, stdout, stderr)
 		}
 	}
+	again := m.offline(m.command("make", "build"))
+	again.Dir = filepath.Join(m.dir, "barometer_2")
+	if stdout, stderr, code := run(t, again); code != 0 || strings.Contains(stdout, "go mod tidy") {
+		t.Errorf("a second make: exit code %d\n%s%s", code, stdout, stderr)
+	}
 	config := m.file("node.toml", "[agent]\n  hostname = \"n1\"\n  plugin_directory = [\"$DIR/plugins\"]\n[[inputs.barometer_2]]\n[[outputs.file]]\n")
 	m.prints(config, "barometer_2", `barometer_2,host=n1,path=/proc/loadavg value=[0-9.]+ \d+`)
 	left, err := filepath.Glob(m.dir + "/plugins/.*")
