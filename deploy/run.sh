@@ -5,7 +5,7 @@ set -eu
 
 port=${PORT:-8186}
 influx=${INFLUX_URL:-}
-mkdir -p .run
+mkdir -p .run/node.d
 chmod 700 .run
 
 cat > .run/node.toml <<EOF
@@ -64,13 +64,14 @@ died() {
 
 trap 'echo; echo "stopping"; stop; exit 0' INT TERM
 
-bin/vitals-relay --config .run/node.toml > .run/relay.log 2>&1 &
+bin/vitals-relay --config "$PWD/.run/node.toml" > .run/relay.log 2>&1 &
 relay=$!
 while [ ! -S "$RUNTIME_DIRECTORY/relay.sock" ]; do
 	kill -0 "$relay" 2>/dev/null || died relay
 	sleep 0.1
 done
-bin/vitals-agent --config .run/node.toml > .run/agent.log 2>&1 &
+# Whole paths: what asks the agent for its files may be in another folder.
+bin/vitals-agent --config "$PWD/.run/node.toml" --config-directory "$PWD/.run/node.d" > .run/agent.log 2>&1 &
 agent=$!
 while [ ! -S "$RUNTIME_DIRECTORY/agent.sock" ]; do
 	kill -0 "$agent" 2>/dev/null || died agent
@@ -83,7 +84,8 @@ cat <<EOF
 
     page    http://127.0.0.1:$port/
     API     http://127.0.0.1:$port/api/nodes
-    files   .run/node.toml (configuration)  .run/relay.log  .run/agent.log
+    files   .run/node.toml (made anew each time)  .run/relay.log  .run/agent.log
+    yours   .run/node.d/*.conf: inputs of your own, kept
 EOF
 if [ -n "$influx" ]; then
 	echo "    data    goes on to $influx, database node_vitals"

@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/rpicluster/vitals/plugins"
 )
 
 // sample is a fenced block of a document.
@@ -276,5 +278,47 @@ func TestLinksOfTheDocuments(t *testing.T) {
 				t.Errorf("%s links to %s, which is not there", d, m[1])
 			}
 		}
+	}
+}
+
+// The units of the guide are those that are installed, and systemd takes them.
+func TestUnitsOfTheGuide(t *testing.T) {
+	t.Parallel()
+	shown := samplesOf(t, "docs/operating.md", "ini")
+	for i, name := range []string{"vitals-agent.service", "vitals-relay.service"} {
+		text, err := os.ReadFile(filepath.Join(root, "deploy", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(shown) != 2 || shown[i] != string(text) {
+			t.Fatalf("docs/operating.md does not show deploy/%s as it is", name)
+		}
+		verify, err := exec.LookPath("systemd-analyze")
+		if err != nil {
+			continue // a machine without systemd has no use for units
+		}
+		unit := filepath.Join(t.TempDir(), name)
+		installed := strings.ReplaceAll(string(text), "/usr/local/bin/", filepath.Join(root, "bin")+"/")
+		if err := os.WriteFile(unit, []byte(installed), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if out, err := exec.Command(verify, "verify", "--man=no", unit).CombinedOutput(); err != nil || strings.Contains(string(out), name) {
+			t.Errorf("%s: %v\n%s", name, err, out)
+		}
+	}
+}
+
+// The guide names every option that is the agent's.
+func TestHostKeysOfTheGuide(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile(filepath.Join(root, "docs/collectors.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, after, _ := strings.Cut(string(text), "The agent's own are\n")
+	listed, _, _ := strings.Cut(after, ".\n")
+	listed = strings.Join(strings.Fields(listed), " ")
+	if want := "`" + strings.Join(plugins.HostKeys(), "`, `") + "`"; listed != want {
+		t.Errorf("docs/collectors.md lists\n%s\nwant\n%s", listed, want)
 	}
 }
