@@ -110,6 +110,7 @@ func (l *loader) agent() Agent {
 		BatchBytes: int64(t.BatchBytes), BufferMaxBytes: int64(t.BufferMaxBytes), BufferMaxAge: t.BufferMaxAge.Std(),
 		Trust: l.trust(s, &t), Limits: l.limits(s, &t),
 	}
+	a.Trust.User = (*trust.User)(a.Limits.User)
 	if a.BufferDirectory == "" {
 		a.BufferDirectory = DefaultBufferDirectory()
 	}

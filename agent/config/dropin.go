@@ -15,8 +15,9 @@ const (
 	// defaultMemory is four times what a collector in Python or JavaScript
 	// takes that does nothing yet: see docs/operating.md.
 	defaultMemory = 512 << 20
-	// leastMemory is what no program starts with.
-	leastMemory = 16 << 20
+	// leastMemory is what a collector in Go takes that does nothing yet, and less
+	// than one in any other language that there is a kit for.
+	leastMemory = 80 << 20
 	// defaultLines is more than any sound collector has to say at once, and
 	// defaultSeries more than it may invent in an hour.
 	defaultLines, defaultSeries = 10000, 10000
@@ -49,7 +50,7 @@ func (l *loader) trust(s *nodefile.Section, t *agentTable) trust.Rules {
 // limits reads what the programs of drop-ins are held to.
 func (l *loader) limits(s *nodefile.Section, t *agentTable) program.Limits {
 	if t.PluginMemoryMax != 0 && t.PluginMemoryMax < leastMemory {
-		l.fail(s.Errorf("plugin_memory_max", "must be at least 16MiB, or 0 for no bound"))
+		l.fail(s.Errorf("plugin_memory_max", "must be at least 80MiB, with which a collector in Go just starts, or 0 for no bound"))
 	}
 	limits := program.Limits{Memory: int64(t.PluginMemoryMax)}
 	if t.PluginUser == "" {

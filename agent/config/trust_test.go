@@ -67,8 +67,8 @@ func TestTrustAndLimitsAsSet(t *testing.T) {
 		}
 		uid, gid := number(t, nobody.Uid), number(t, nobody.Gid)
 		as := program.Limits{User: &program.User{UID: uid, GID: gid, Groups: []uint32{gid}}}
-		f("as another user", "plugin_user = \"nobody\"\n", trust.Rules{Owner: -1}, as)
-		f("as another user by number", "plugin_user = \""+nobody.Uid+"\"\n", trust.Rules{Owner: -1}, as)
+		f("as another user", "plugin_user = \"nobody\"\n", trust.Rules{Owner: -1, User: (*trust.User)(as.User)}, as)
+		f("as another user by number", "plugin_user = \""+nobody.Uid+"\"\n", trust.Rules{Owner: -1, User: (*trust.User)(as.User)}, as)
 	}
 }
 
@@ -98,7 +98,8 @@ func TestMistakesOfTrust(t *testing.T) {
 	f("owner", agent(`plugin_owner = "no such user"`), `node.toml:2: agent.plugin_owner: there is no user "no such user" on this machine`)
 	f("owner's sign", agent(`plugin_owner = "-1"`), `node.toml:2: agent.plugin_owner: there is no user "-1"`)
 	f("user", agent(`plugin_user = "no such user"`), `node.toml:2: agent.plugin_user: there is no user "no such user" on this machine`)
-	f("memory", agent(`plugin_memory_max = "1MiB"`), "node.toml:2: agent.plugin_memory_max: must be at least 16MiB, or 0")
+	f("memory", agent(`plugin_memory_max = "1MiB"`), "node.toml:2: agent.plugin_memory_max: must be at least 80MiB, with which a collector in Go just starts, or 0")
+	f("memory for no program", agent(`plugin_memory_max = "64MiB"`), "node.toml:2: agent.plugin_memory_max: must be at least 80MiB")
 	f("memory's unit", agent(`plugin_memory_max = "lots"`), "node.toml:2: agent.plugin_memory_max")
 	f("lines", "[[inputs.cpu]]\nmax_lines = -1\n[[outputs.file]]\n", "node.toml:2: inputs.cpu.max_lines: must not be negative")
 	f("series", "[[inputs.cpu]]\nmax_series = -1\n[[outputs.file]]\n", "node.toml:2: inputs.cpu.max_series: must not be negative")

@@ -33,6 +33,8 @@ type Rules struct {
 	// Path is $PATH of what is run, in which env(1) looks for the interpreter of
 	// a script; empty: this process's own.
 	Path string
+	// User is whom the files are run as; nil: the agent's own.
+	User *User
 }
 
 // File is a program that may be run. It is held open, so that what is run is

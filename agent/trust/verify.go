@@ -61,6 +61,9 @@ func (r Rules) verify(f *File, info *syscall.Stat_t) error {
 	if err := r.checkKind(f, info.Size, 0); err != nil {
 		return err
 	}
+	if err := r.checkAccess(f, info); err != nil {
+		return err
+	}
 	if f.SHA256, err = sum(f.File); err != nil {
 		return fmt.Errorf("read %s: %w", f.Path, err)
 	}
@@ -96,7 +99,7 @@ func (r Rules) Confirm(f *File) error {
 	if err := fstat(f.File, &info); err != nil {
 		return err
 	}
-	if err := errors.Join(r.checkOwner(f.Path, &info), checkBits(f.Path, &info)); err != nil {
+	if err := errors.Join(r.checkOwner(f.Path, &info), checkBits(f.Path, &info), r.checkAccess(f, &info)); err != nil {
 		return err
 	}
 	now, err := sum(f.File)
@@ -145,7 +148,7 @@ func openError(path string, err error) error {
 		return &Refusal{path, "is a symbolic link to " + target + ", which can be replaced where nobody looks; put the file itself there",
 			"cp --remove-destination " + quote(target) + " " + quote(path)}
 	case errors.Is(err, syscall.EACCES):
-		return &Refusal{path, fmt.Sprintf("cannot be read by the agent, which runs as %s", owner(os.Geteuid())), "chmod a+r " + quote(path)}
+		return &Refusal{path, fmt.Sprintf("cannot be read by the agent, which runs as %s", owner(os.Geteuid())), "chmod a+rX " + quote(path)}
 	case errors.Is(err, syscall.ENXIO): // a socket
 		return &Refusal{Path: path, Reason: "is not a regular file"}
 	}

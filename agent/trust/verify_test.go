@@ -348,7 +348,15 @@ func TestAnAgentThatIsNotRoot(t *testing.T) {
 		`give it to root, or set plugin_owner = "12345" in [agent]; run: chown root:root DIR/vitals-plugin-a`)
 	p.chown("vitals-plugin-a", 0)
 	p.chmod("vitals-plugin-a", 0o711)
-	verify("DIR/vitals-plugin-a cannot be read by the agent, which runs as uid 12345; run: chmod a+r DIR/vitals-plugin-a")
+	verify("DIR/vitals-plugin-a cannot be read by the agent, which runs as uid 12345; run: chmod a+rX DIR/vitals-plugin-a")
+	p.chmod("vitals-plugin-a", 0o750)
+	verify("DIR/vitals-plugin-a cannot be read by the agent, which runs as uid 12345; run: chmod a+rX DIR/vitals-plugin-a")
+	if out, err := exec.Command("chmod", "a+rX", path).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	verify("")
+	p.chmod("vitals-plugin-a", 0o754)
+	verify("DIR/vitals-plugin-a may not be read and executed by uid 12345, as whom it is run (mode 0754); run: chmod a+rx DIR/vitals-plugin-a")
 }
 
 func TestAFileUnderWay(t *testing.T) {
@@ -452,4 +460,50 @@ func TestProgramWithoutItsLoader(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	p.refused(path, "needs the loader /lib/ld-musl-none.so.1, which this machine does not have", false)
+}
+
+// What runs as somebody else must be that user's to run: the kernel would refuse
+// it at every start.
+func TestFilesThatTheUserMayNotRun(t *testing.T) {
+	f := func(name, reason string, prepare func(p *place) string) {
+		t.Helper()
+		t.Run(name, func(t *testing.T) {
+			t.Helper()
+			p := newPlace(t)
+			path := prepare(p)
+			p.accepted(path) // by root
+			p.rules.User = &User{UID: stranger, GID: stranger, Groups: []uint32{stranger, stranger + 1}}
+			if reason == "" {
+				p.accepted(path)
+			} else {
+				p.refused(path, reason, true)
+			}
+		})
+	}
+	with := func(mode os.FileMode) func(p *place) string {
+		return func(p *place) string { return p.file("vitals-plugin-a", script, mode) }
+	}
+	program := func(mode os.FileMode) func(p *place) string {
+		return func(p *place) string {
+			path := p.program(nil)
+			p.chmod("vitals-plugin-program", mode)
+			return path
+		}
+	}
+	f("sound", "", with(0o755))
+	f("root's alone", "DIR/vitals-plugin-a may not be read and executed by uid 12345, as whom it is run (mode 0700); run: chmod a+rx DIR/vitals-plugin-a", with(0o700))
+	f("a script that cannot be read", "may not be read and executed by uid 12345", with(0o711))
+	f("another group's", "may not be read and executed by uid 12345", with(0o750))
+	f("a program", "may not be executed by uid 12345", program(0o744))
+	f("a program that need not be read", "", program(0o711))
+	f("a group's", "", func(p *place) string {
+		path := p.file("vitals-plugin-a", script, 0o750)
+		p.must(os.Chown(path, 0, stranger+1))
+		return path
+	})
+	f("in a directory that is closed", "vitals-plugin-a is where uid 12345, as whom it is run, may not go: DIR/closed (mode 0700); run: chmod a+x DIR/closed", func(p *place) string {
+		p.directory("closed/open", 0o755)
+		p.chmod("closed", 0o700)
+		return p.file("closed/open/vitals-plugin-a", script, 0o755)
+	})
 }
