@@ -22,6 +22,14 @@ func TestMakeRunOnACleanClone(t *testing.T) {
 	if out, err := exec.Command("git", "clone", "--quiet", root, clone).CombinedOutput(); err != nil {
 		t.Fatalf("git clone: %v\n%s", err, out)
 	}
+	// What somebody has added is kept, and used.
+	own := filepath.Join(clone, ".run", "node.d")
+	if err := os.MkdirAll(own, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(own, "own.conf"), []byte("[[outputs.file]]\n  files = [\""+own+"/lines\"]\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	port := itoa(freePort(t))
 	p := m.startMakeRun(clone, port)
 
@@ -43,6 +51,12 @@ func TestMakeRunOnACleanClone(t *testing.T) {
 	}
 	eventually(t, 15*time.Second, func() string { return missingVitals(t, page, host) })
 	t.Logf("/api/nodes shows this machine %.1f s after the programs' start", time.Since(started).Seconds())
+	eventually(t, 15*time.Second, func() string {
+		if text, _ := os.ReadFile(own + "/lines"); !strings.Contains(string(text), "host="+host) {
+			return "the output in .run/node.d is not used"
+		}
+		return ""
+	})
 	eventually(t, 30*time.Second, func() string {
 		if dom := renderPage(t, page); !strings.Contains(dom, host) {
 			return "the page does not show " + host + ":\n" + dom[:min(len(dom), 2000)]
