@@ -32,6 +32,7 @@ func main() {
 		plugins.Serve(builtin.All()...) // the process of the built-in collectors
 		return
 	}
+	keepDescriptors()
 	thrift()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)

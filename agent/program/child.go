@@ -71,7 +71,7 @@ func newChild(from Command) (*child, error) {
 		pipes[i] = [2]*os.File{r, w}
 	}
 	c.stdout, c.stderr, c.lifeline = pipes[0][0], pipes[1][0], pipes[2][1]
-	c.handshake = &handshake{from: c.stdout}
+	c.handshake = &handshake{from: c.stdout, home: c.home}
 	c.theirs = []*os.File{pipes[0][1], pipes[1][1], pipes[2][0]}
 	c.cmd.Stdout, c.cmd.Stderr = pipes[0][1], pipes[1][1]
 	c.cmd.ExtraFiles = []*os.File{pipes[2][0]} // becomes lifelineFD

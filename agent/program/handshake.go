@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -30,8 +31,9 @@ const maxHandshake = 4 << 10
 // for a certificate, and panics in the agent if it did not ask for one.
 type handshake struct {
 	from *os.File
-	rest []byte // of the line, still to be handed on
-	done bool   // the line was read
+	home func() string // the process's own directory, in which its socket must be
+	rest []byte        // of the line, still to be handed on
+	done bool          // the line was read
 
 	mu  sync.Mutex
 	err error // what is wrong with it
@@ -64,6 +66,9 @@ func (h *handshake) begin() {
 		return
 	}
 	fields, err := parseHandshake(line)
+	if err == nil {
+		err = ownSocket(fields[3], h.home())
+	}
 	if err != nil {
 		h.fail(err)
 		h.rest = []byte("\n")
@@ -83,6 +88,16 @@ func (h *handshake) wrong() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.err
+}
+
+// ownSocket refuses an address that is not a socket in the process's own
+// directory: another may be anybody's, and answer in the program's name.
+func ownSocket(path, home string) error {
+	info, err := os.Lstat(path)
+	if filepath.Dir(path) != filepath.Clean(home) || err == nil && info.Mode()&os.ModeSocket == 0 {
+		return fmt.Errorf("its socket %q is not in $PLUGIN_UNIX_SOCKET_DIR, the directory that the agent made for it", shorten(path, 120))
+	}
+	return nil
 }
 
 // parseHandshake returns the five fields that count: the version of go-plugin's

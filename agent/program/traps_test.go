@@ -6,6 +6,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"net"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -121,7 +122,7 @@ func TestAStartThatHangsIsGivenUp(t *testing.T) {
 	f("it says nothing", "no handshake within 300ms", 3*time.Second, shell("exec sleep 600"))
 	f("it says half of it", "no handshake within 300ms", 3*time.Second, shell("printf '1|1|unix'; exec sleep 600"))
 	f("its child says nothing", "no handshake within 300ms", 3*time.Second, shell("sleep 600 & echo $! >>$PIDS; wait"))
-	f("it listens nowhere", "ask what it collects", 9*time.Second, shell("echo '1|1|unix|/nowhere|grpc|'; exec sleep 600"))
+	f("it listens nowhere", "ask what it collects", 9*time.Second, shell("echo \"1|1|unix|$PLUGIN_UNIX_SOCKET_DIR/nowhere|grpc|\"; exec sleep 600"))
 	f("it is frozen after it", "it does not answer", 12*time.Second, rogue("frozen at once"))
 	f("it does not say what it collects", "it does not answer", 12*time.Second, rogue("describe hangs"))
 }
@@ -196,6 +197,10 @@ func TestWhatIsPrintedInsteadOfTheHandshakeIsNamed(t *testing.T) {
 	f("another version", "echo '1|7|unix|/x|grpc|'; sleep 600", "it speaks version 7 of the contract; this agent speaks 1")
 	f("another protocol", "echo '1|1|unix|/x|netrpc|'; sleep 600", `it printed "1|1|unix|/x|netrpc|"; the agent talks gRPC through a Unix socket: 1|1|unix|/path|grpc|`)
 	f("no number", "echo 'a|b|c|d|e|'; sleep 600", `it printed "a|b|c|d|e|" where the go-plugin handshake belongs`)
+	f("somebody's socket", "echo '1|1|unix|/tmp/x.sock|grpc|'; sleep 600",
+		`its socket "/tmp/x.sock" is not in $PLUGIN_UNIX_SOCKET_DIR, the directory that the agent made for it`)
+	f("a relative one", "echo '1|1|unix|x.sock|grpc|'; sleep 600",
+		`its socket "x.sock" is not in $PLUGIN_UNIX_SOCKET_DIR, the directory that the agent made for it`)
 	f("and a reason", "echo 'no module called grpc' >&2; echo hello; sleep 600",
 		`it last said: no module called grpc (it printed "hello" where the go-plugin handshake belongs)`)
 }
@@ -345,6 +350,30 @@ func TestAStartThatFailsLeavesNothing(t *testing.T) {
 		left, _ := filepath.Glob(filepath.Join(h.sockets, "*"))
 		return len(left) == 0 && fds() <= before+1 && len(marked(h.sockets)) == 0
 	})
+}
+
+// What listens elsewhere is not the process that was started, whatever leads
+// there.
+func TestASocketMustBeTheProcesssOwn(t *testing.T) {
+	t.Parallel()
+	for _, where := range []string{`"$PLUGIN_UNIX_SOCKET_DIR/../other.sock"`, `"$PLUGIN_UNIX_SOCKET_DIR/link"`} {
+		h := newHost(t)
+		l, err := net.Listen("unix", filepath.Join(h.sockets, "other.sock"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { l.Close() })
+		go func() {
+			if c, err := l.Accept(); err == nil {
+				t.Errorf("%s: the agent has called it", where)
+				c.Close()
+			}
+		}()
+		cmd := h.command("/bin/sh", "-c", `ln -s ../other.sock "$PLUGIN_UNIX_SOCKET_DIR/link"; echo "1|1|unix|"`+where+`"|grpc|"; exec sleep 600`)
+		if _, err := Start(t.Context(), cmd); err == nil || !strings.Contains(err.Error(), "is not in $PLUGIN_UNIX_SOCKET_DIR") {
+			t.Errorf("%s: %v", where, err)
+		}
+	}
 }
 
 // go-plugin takes a certificate for the answer to one of its own.
