@@ -39,7 +39,7 @@ func main() {
 	stop()
 	if err != nil {
 		if text := err.Error(); text != "" {
-			fmt.Fprintln(os.Stderr, "vitals-agent:", text)
+			fmt.Fprintln(os.Stderr, "vitals-agent:", shownLines(text))
 		}
 		os.Exit(1)
 	}

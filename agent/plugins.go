@@ -55,7 +55,7 @@ func findCollector(f *flags, word string) (collectorFile, error) {
 	}
 	c := collectorFile{path: path, rules: rules, limits: agent.Limits, refused: refusal(rules, path)}
 	if c.refused != nil && !f.force && os.Geteuid() == 0 {
-		return c, fmt.Errorf("the agent would not run it, and it is not run here as root either, unless with --force: %w", c.refused)
+		return c, fmt.Errorf("the agent would not run it, and it is not run here as root either, unless with --force: %s", shown(c.refused.Error()))
 	}
 	return c, nil
 }
@@ -117,7 +117,7 @@ func agentTable(f *flags) (config.Agent, error) {
 // warn tells of a file that the agent itself would not run.
 func (c collectorFile) warn(stderr io.Writer) {
 	if c.refused != nil {
-		fmt.Fprintln(stderr, "warning: the agent would not run it:", c.refused)
+		fmt.Fprintln(stderr, "warning: the agent would not run it:", shown(c.refused.Error()))
 	}
 }
 

@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
+	"unicode"
 
 	"github.com/rpicluster/vitals/agent/collect"
 	"github.com/rpicluster/vitals/agent/config"
@@ -159,8 +161,8 @@ func (l *pluginList) print(w io.Writer) error {
 
 // rows are those of the table: one for each input, and one if there is none.
 func (c *listedCollector) rows() [][]string {
-	name := strings.Join(append([]string{c.Name}, c.Aliases...), ", ")
-	may, from := "yes", cmp.Or(c.Path, "built in")
+	name := shown(strings.Join(append([]string{c.Name}, c.Aliases...), ", "))
+	may, from := "yes", shown(cmp.Or(c.Path, "built in"))
 	if !c.Usable {
 		may = "no"
 	}
@@ -183,14 +185,37 @@ func (l *pluginList) remarks() string {
 	var b strings.Builder
 	for _, c := range l.Collectors {
 		if c.Reason != "" {
-			fmt.Fprintf(&b, "\n%s is not used: %s\n", c.Path, strings.TrimPrefix(c.Reason, c.Path+" "))
+			fmt.Fprintf(&b, "\n%s is not used: %s\n", shown(c.Path), shown(strings.TrimPrefix(c.Reason, c.Path+" ")))
 		}
 		if c.Remedy != "" {
-			fmt.Fprintf(&b, "  to mend that: %s\n", c.Remedy)
+			fmt.Fprintf(&b, "  to mend that: %s\n", shown(c.Remedy))
 		}
 	}
 	if !l.AgentRuns {
 		fmt.Fprintf(&b, "\nThere are no states: %s\n", l.Unasked)
 	}
 	return b.String()
+}
+
+// shown is text that others may have chosen, such as a file's name, fit for a
+// terminal and for one line: what moves the cursor is written as Go writes it.
+func shown(text string) string {
+	var b strings.Builder
+	for _, r := range text {
+		if unicode.IsPrint(r) {
+			b.WriteRune(r)
+		} else {
+			b.WriteString(strings.Trim(strconv.QuoteRune(r), "'"))
+		}
+	}
+	return b.String()
+}
+
+// shownLines is shown of each line.
+func shownLines(text string) string {
+	lines := strings.Split(text, "\n")
+	for i := range lines {
+		lines[i] = shown(lines[i])
+	}
+	return strings.Join(lines, "\n")
 }

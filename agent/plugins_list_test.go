@@ -141,3 +141,50 @@ func TestPluginsTrustWithoutPermission(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Whoever may put a file into a plugin directory chooses its name.
+func TestNamesOfFilesDoNotReachTheTerminal(t *testing.T) {
+	path, dir := node(t, "[agent]\nplugin_owner = \"$UID\"\nplugin_directory = [\"$DIR\"]\nplugin_lock_file = \"$DIR/plugins.lock\"\n[[inputs.cpu]]\n")
+	evil := filepath.Join(dir, "vitals-plugin-\x1b[31mx\nok\ry\u202e")
+	if err := os.WriteFile(evil, []byte("#!/bin/sh\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	clean := func(what, out string) {
+		t.Helper()
+		if strings.ContainsAny(out, "\x1b\r\u202e") || strings.Contains(out, "\nok") || !strings.Contains(out, `vitals-plugin-\x1b[31mx`) {
+			t.Errorf("%s: %q", what, out)
+		}
+	}
+	out, _, err := call(t, "plugins", "list", "--config", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	clean("list", out)
+	evil = filepath.Join(dir, "vitals-plugin-\x1b[31mx")
+	if err := os.WriteFile(evil, []byte("#!/bin/sh\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	out, stderr, err := call(t, "plugins", "trust", evil, "--config", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	clean("trust", out)
+	clean("the warning of trust", stderr)
+	out, _, err = call(t, "plugins", "trust", "--remove", evil, "--config", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	clean("trust --remove", out)
+}
+
+// What is wrong with a node file is told with the names that it has.
+func TestMistakesDoNotReachTheTerminalRaw(t *testing.T) {
+	path, _ := node(t, "[[inputs.\"\\u001b[31mx\"]]\n[[inputs.cpu]]\n  intervall = 1\n")
+	_, _, err := call(t, "config", "check", "--config", path)
+	if err == nil || !strings.Contains(err.Error(), "\n") {
+		t.Fatal(err)
+	}
+	if got := shownLines(err.Error()); strings.Contains(got, "\x1b") || !strings.Contains(got, `\x1b[31mx`) || strings.Count(got, "\n") != strings.Count(err.Error(), "\n") {
+		t.Errorf("%q", got)
+	}
+}

@@ -35,16 +35,16 @@ func trustPlugins(ctx context.Context, f *flags, stdout, stderr io.Writer) error
 			if err := trust.Unpin(lock, path); err != nil {
 				return lockError(lock, err)
 			}
-			fmt.Fprintf(stdout, "%s is not pinned any more in %s\n", path, lock)
+			fmt.Fprintf(stdout, "%s is not pinned any more in %s\n", shown(path), lock)
 			continue
 		}
 		sum, err := trust.Pin(lock, path)
 		if err != nil {
 			return lockError(lock, err)
 		}
-		fmt.Fprintf(stdout, "%s  %s\n", sum, path)
+		fmt.Fprintf(stdout, "%s  %s\n", sum, shown(path))
 		if err := refusal(agent.Trust, path); err != nil {
-			fmt.Fprintln(stderr, "warning: pinned, and yet the agent would not run it:", err)
+			fmt.Fprintln(stderr, "warning: pinned, and yet the agent would not run it:", shown(err.Error()))
 		}
 	}
 	if !f.remove && !agent.Trust.Pinned {

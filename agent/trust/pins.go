@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -38,15 +39,33 @@ var pinLine = sync.OnceValue(func() *regexp.Regexp {
 
 // Pins reads a lock file. One that is not there has none.
 func Pins(lockFile string) ([]PinnedFile, error) {
-	f, err := os.Open(lockFile)
+	f, err := openLock(lockFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("open lock file: %w", err)
+		return nil, err
 	}
 	defer f.Close()
 	return readPins(f)
+}
+
+// openLock opens a lock file to read it. What is no file, such as a pipe on which
+// one would wait for ever, is an error, and so is a link: a new lock file would
+// take the link's place.
+func openLock(lockFile string) (*os.File, error) {
+	f, err := os.OpenFile(lockFile, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	if errors.Is(err, syscall.ELOOP) {
+		return nil, fmt.Errorf("lock file %s is a symbolic link; name the file itself in plugin_lock_file", quote(lockFile))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open lock file: %w", err)
+	}
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		f.Close()
+		return nil, errors.Join(err, fmt.Errorf("lock file %s is not a regular file; remove it, or name another in plugin_lock_file", quote(lockFile)))
+	}
+	return f, nil
 }
 
 func readPins(f *os.File) (pins []PinnedFile, err error) {
@@ -179,14 +198,31 @@ func rewrite(lockFile, path, entry string) error {
 	if err := syscall.Flock(int(d.Fd()), syscall.LOCK_EX); err != nil {
 		return fmt.Errorf("wait for other writers of the lock file: %w", err)
 	}
-	text, err := os.ReadFile(lockFile)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("read lock file: %w", err)
+	text, err := readLock(lockFile)
+	if err != nil {
+		return err
 	}
 	if err := write(lockFile, replace(string(text), path, entry)); err != nil {
 		return fmt.Errorf("write lock file: %w", err)
 	}
 	return d.Sync()
+}
+
+// readLock is the text of a lock file, empty where there is none.
+func readLock(lockFile string) ([]byte, error) {
+	f, err := openLock(lockFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	text, err := io.ReadAll(f)
+	if err != nil {
+		return nil, fmt.Errorf("read lock file: %w", err)
+	}
+	return text, nil
 }
 
 // replace takes the line for path, and the comment that tells its date, out of

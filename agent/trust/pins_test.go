@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -231,5 +232,39 @@ func TestPinsWrittenAtOnce(t *testing.T) {
 	left, err := filepath.Glob(p.path("new/.*"))
 	if err != nil || len(left) > 0 {
 		t.Errorf("%q, %v", left, err)
+	}
+}
+
+// A lock file that is none is neither waited for nor replaced.
+func TestALockFileThatIsNone(t *testing.T) {
+	p := newPlace(t)
+	path := p.file("vitals-plugin-a", script, 0o755)
+	p.must(syscall.Mkfifo(p.path("pipe"), 0o644))
+	p.link(p.file("elsewhere", "", 0o644), "link")
+	p.link("nowhere", "dangling")
+	for name, want := range map[string]string{"pipe": "is not a regular file", "link": "is a symbolic link", "dangling": "is a symbolic link"} {
+		before, err := os.Lstat(p.path(name))
+		p.must(err)
+		done := make(chan error, 3)
+		go func() {
+			_, err := Pin(p.path(name), path)
+			done <- err
+			done <- Unpin(p.path(name), path)
+			_, err = Pins(p.path(name))
+			done <- err
+		}()
+		for range 3 {
+			select {
+			case err := <-done:
+				if err == nil || !strings.Contains(err.Error(), want) {
+					t.Errorf("%s: %v", name, err)
+				}
+			case <-time.After(5 * time.Second):
+				t.Fatalf("%s is waited for", name)
+			}
+		}
+		if after, err := os.Lstat(p.path(name)); err != nil || !os.SameFile(before, after) {
+			t.Errorf("%s was replaced: %v", name, err)
+		}
 	}
 }
