@@ -68,7 +68,8 @@ func EndSession(id int) {
 // EndOffspring kills every process but this one that was given a socket
 // directory in or below dir, and every one that such a process has started, for
 // it has inherited that variable: be it in a session of its own, and whoever
-// its parent is now. Only what has cleared its environment is not found.
+// its parent is now. Only what has taken the variable out of its environment, or
+// changed it, is not found.
 func EndOffspring(dir string) {
 	if dir != "" {
 		endOffspring(dir, "")
