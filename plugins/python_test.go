@@ -34,6 +34,8 @@ func python(t *testing.T, script string) *exec.Cmd {
 }
 
 func TestPython(t *testing.T) {
+	t.Setenv("PYTHONUNBUFFERED", "") // so that it is put back; an agent hands on none
+	os.Unsetenv("PYTHONUNBUFFERED")
 	h := start(t, python(t, "testdata/python/vitals-plugin-odd"))
 
 	t.Run("describe", func(t *testing.T) {

@@ -249,6 +249,8 @@ func TestPromptsInPython(t *testing.T) {
 // A script in Python that does not flush is heard all the same, unless its owner
 // has it otherwise.
 func TestPythonPrintsAtOnce(t *testing.T) {
+	t.Setenv("PYTHONUNBUFFERED", "") // so that it is put back
+	os.Unsetenv("PYTHONUNBUFFERED")
 	program := filepath.Join(t.TempDir(), "slow.py")
 	text := "import os, sys\nprint('m u=\"' + os.environ['PYTHONUNBUFFERED'] + '\" 1')\nsys.stdin.read()\n"
 	if err := os.WriteFile(program, []byte(text), 0o600); err != nil {
