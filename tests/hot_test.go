@@ -131,7 +131,7 @@ func (b *bench) status() string {
 func (b *bench) staysAt(version, why string) {
 	b.t.Helper()
 	eventually(b.t, 30*time.Second, func() string {
-		if s := b.status(); !strings.Contains(s, "is not used") || !strings.Contains(s, why) {
+		if s := b.status(); !strings.Contains(s, "goes on") || !strings.Contains(s, why) {
 			return fmt.Sprintf("status does not say %q:\n%s", why, s)
 		}
 		return ""
