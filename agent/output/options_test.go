@@ -358,9 +358,9 @@ func TestConcurrentWrites(t *testing.T) {
 func TestFailOverOverBothVersions(t *testing.T) {
 	for _, name := range []string{"influxdb", "influxdb_v2"} {
 		for _, code := range []int{0, 401, 404, 429, 500, 503} {
-			bad := 0
+			var bad atomic.Int32
 			first := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-				if bad++; code == 0 {
+				if bad.Add(1); code == 0 {
 					panic(http.ErrAbortHandler)
 				}
 				w.WriteHeader(code)
@@ -374,8 +374,8 @@ func TestFailOverOverBothVersions(t *testing.T) {
 				o.give(i, i+1)
 				o.until("it is stored", func() bool { return s.lines() == i+2 && o.Held() == 0 })
 			}
-			if st := o.Status(); bad != 1 || st.Failures != 0 || st.URL != second.URL {
-				t.Errorf("%s %d: the bad one was asked %d times; %+v", name, code, bad, st)
+			if st := o.Status(); bad.Load() != 1 || st.Failures != 0 || st.URL != second.URL {
+				t.Errorf("%s %d: the bad one was asked %d times; %+v", name, code, bad.Load(), st)
 			}
 			if err := o.stop(); err != nil {
 				t.Error(err)

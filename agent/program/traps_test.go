@@ -1,6 +1,7 @@
 package program
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"go/ast"
@@ -46,13 +47,23 @@ import (
 //	what is run is not what was checked                   TestWhatRunsIsWhatWasChecked
 //	an agent that is killed leaves orphans                tests: TestNothingOutlivesAnAgentThatIsKilled
 
+// freeze stops a process, and returns when it does nothing any more.
+func freeze(t *testing.T, p *Process) {
+	t.Helper()
+	if err := syscall.Kill(p.PID(), syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 5*time.Second, "a process to be frozen", func() bool {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.PID()))
+		return err == nil && strings.HasPrefix(string(stat[bytes.LastIndexByte(stat, ')')+1:]), " T")
+	})
+}
+
 func TestTheEndOfAFrozenProcessIsBounded(t *testing.T) {
 	t.Parallel()
 	h := newHost(t)
 	p := h.start("well")
-	if err := syscall.Kill(p.PID(), syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	freeze(t, p)
 	if _, err := gather(t, p, "x"); status.Code(err) != codes.DeadlineExceeded {
 		t.Errorf("a frozen process answers %v", err)
 	}
@@ -64,9 +75,7 @@ func TestTheEndOfAFrozenProcessIsBounded(t *testing.T) {
 func TestKillDoesNotWait(t *testing.T) {
 	t.Parallel()
 	p := newHost(t).start("well")
-	if err := syscall.Kill(p.PID(), syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	freeze(t, p)
 	requireReturns(t, time.Second, "Kill", p.Kill)
 	eventually(t, 2*time.Second, "the end of the process", func() bool { return ended(p) })
 }
@@ -445,9 +454,7 @@ func TestAProcessThatSaysNothingIsAskedAndEnded(t *testing.T) {
 	if ended(p) {
 		t.Fatal(p.Err())
 	}
-	if err := syscall.Kill(p.PID(), syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	freeze(t, p)
 	if _, err := gather(t, p, "x"); ended(p) { // for two seconds
 		t.Error("it was ended in the middle of a call", err)
 	}
