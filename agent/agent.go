@@ -344,8 +344,8 @@ func (a *agent) serve(ctx context.Context) (err error) {
 	sending, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	a.outputs.run(sending)
-	defer a.answer(ctx, socket)()
 	a.log.Info("vitals-agent runs", "version", version, "config", a.config.Path, "inputs", len(a.config.Inputs), "outputs", len(a.config.Outputs))
+	defer a.answer(ctx, socket)() // from here on a reload may change the configuration
 	service.Ready()
 	var wg sync.WaitGroup
 	wg.Go(func() { service.Watchdog(ctx, func() { a.status() }) })

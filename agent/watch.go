@@ -38,7 +38,9 @@ type watcher struct {
 
 // watch runs until ctx ends.
 func (a *agent) watch(ctx context.Context, hangups <-chan os.Signal) {
-	w := &watcher{agent: a, node: stamps(a.config.Sources)}
+	w := &watcher{agent: a}
+	_, sources := w.places()
+	w.node = stamps(sources)
 	defer w.looks.Wait()
 	every := rescanTime
 	events, err := fsnotify.NewWatcher()
