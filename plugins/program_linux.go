@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"os"
+	"os/signal"
 	"runtime"
 	"strconv"
 	"strings"
@@ -18,6 +19,7 @@ import (
 // the program ends, for its parent-death signal is that of the thread's death.
 // A program that runs as another user, as sudo does, has no such signal.
 func (p *Program) start() error {
+	heed(syscall.SIGHUP)
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	started := make(chan error, 1)
 	go func() {
@@ -39,6 +41,15 @@ func (p *Program) start() error {
 		close(p.exited)
 	}()
 	return <-started
+}
+
+// heed has programs start with a signal's default where this process was told
+// to ignore it, as by nohup: a shell can never trap what it began by ignoring.
+// To this process itself the signal still does nothing.
+func heed(s os.Signal) {
+	if signal.Ignored(s) {
+		signal.Notify(make(chan os.Signal, 1), s)
+	}
 }
 
 func (p *Program) signal(s syscall.Signal) error { return syscall.Kill(p.PID(), s) }
