@@ -5,7 +5,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/gobwas/glob"
+	"github.com/rpicluster/vitals/internal/glob"
 )
 
 // Patterns tells the names that one of the patterns stands for. As in Telegraf,
@@ -15,7 +15,7 @@ func Patterns(patterns []string) (match func(name string) bool, err error) {
 	if !slices.ContainsFunc(patterns, func(p string) bool { return strings.ContainsAny(p, "*?[") }) {
 		return func(name string) bool { return slices.Contains(patterns, name) }, nil
 	}
-	var globs []glob.Glob
+	var globs []*glob.Glob
 	for _, p := range patterns {
 		g, err := glob.Compile(p)
 		if err != nil {
@@ -24,6 +24,6 @@ func Patterns(patterns []string) (match func(name string) bool, err error) {
 		globs = append(globs, g)
 	}
 	return func(name string) bool {
-		return slices.ContainsFunc(globs, func(g glob.Glob) bool { return g.Match(name) })
+		return slices.ContainsFunc(globs, func(g *glob.Glob) bool { return g.Match(name) })
 	}, nil
 }

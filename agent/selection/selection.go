@@ -16,7 +16,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/gobwas/glob"
+	"github.com/rpicluster/vitals/internal/glob"
 
 	"github.com/rpicluster/vitals/internal/line"
 )
@@ -171,7 +171,7 @@ func (p *pair) keeps(s string) bool {
 // patterns is one list: exact names, or globs.
 type patterns struct {
 	exact map[string]struct{}
-	globs []glob.Glob
+	globs []*glob.Glob
 }
 
 func (p *patterns) match(s string) bool {
