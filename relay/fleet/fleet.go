@@ -53,8 +53,8 @@ type View struct {
 	config  Config
 	limits  limits
 	started time.Time
-	offered chan *sample
-	free    chan *sample
+	offered chan *Write
+	free    chan *Write
 	budget  budget
 	dropped atomic.Int64 // writes not looked at
 	refused atomic.Int64 // lines of nodes beyond MaxNodes
@@ -66,12 +66,14 @@ type View struct {
 	forgotten forgotten
 }
 
-// sample is a write, or the head of one, on its way into the view.
-type sample struct {
-	body     []byte
-	lines    int // of the whole write
-	address  string
-	received time.Time
+// Write is a write that was accepted, as the door saw it.
+type Write struct {
+	Body     []byte // sound lines
+	Lines    int    // how many the write had, if Body is only its head
+	Received time.Time
+	Address  string // of the client, without port; empty if it is not known
+	Client   string // as it calls itself (User-Agent)
+	Token    string // the ID of the token it used; empty: none
 }
 
 // New makes an empty view. Run keeps it current.
@@ -87,30 +89,31 @@ func New(config Config) *View {
 	}
 	v := &View{
 		config: config, limits: limits{config.LateAfter, config.DownAfter}, started: config.Now(),
-		offered: make(chan *sample, waiting), free: make(chan *sample, waiting),
+		offered: make(chan *Write, waiting), free: make(chan *Write, waiting),
 		records: map[string]*record{}, forgotten: forgotten{path: config.Forgotten},
 	}
 	if err := v.forgotten.load(); err != nil && config.Logger != nil {
 		config.Logger.Warn("nodes that were forgotten may come back", "error", err)
 	}
 	for range waiting {
-		v.free <- new(sample)
+		v.free <- new(Write)
 	}
 	return v
 }
 
-// Offer shows sound lines to the view. It copies what it needs and never
-// waits; under load it takes only the first lines, or none.
-func (v *View) Offer(body []byte, lines int, address string, received time.Time) {
-	take := v.budget.take(len(body), received)
+// Offer shows a write to the view. It copies what it needs and never waits;
+// under load it takes only the first lines, or none.
+func (v *View) Offer(w Write) {
+	take := v.budget.take(len(w.Body), w.Received)
 	if take == 0 {
 		v.dropped.Add(1)
 		return
 	}
 	select {
 	case s := <-v.free:
-		s.body = append(s.body[:0], head(body, take)...)
-		s.lines, s.address, s.received = lines, address, received
+		body := append(s.Body[:0], head(w.Body, take)...)
+		*s = w
+		s.Body = body
 		v.offered <- s
 	default:
 		v.dropped.Add(1)
@@ -146,23 +149,23 @@ func (v *View) Run(ctx context.Context, kept func(ctx context.Context, fn func(g
 }
 
 // take applies a sample and frees it.
-func (v *View) take(s *sample) {
-	v.apply(s.body, s.lines, s.address, s.received)
-	if cap(s.body) > maxSample/2 {
-		s.body = nil // a rare big one need not stay
+func (v *View) take(s *Write) {
+	v.apply(*s)
+	if cap(s.Body) > maxSample/2 {
+		s.Body = nil // a rare big one need not stay
 	}
 	v.free <- s
 }
 
-// apply notes the lines of one write, of which body may be only the head.
-func (v *View) apply(body []byte, lines int, address string, received time.Time) {
+// apply notes the lines of one write.
+func (v *View) apply(w Write) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	var name string
 	var rec *record
 	var old bool
 	pending, seen := 0, 0
-	for {
+	for body := w.Body; ; {
 		l, rest, err := line.Cut(body)
 		if err == io.EOF {
 			break
@@ -176,23 +179,23 @@ func (v *View) apply(body []byte, lines int, address string, received time.Time)
 			continue
 		} else if rec == nil || string(n) != name {
 			if rec != nil {
-				rec.arrive(received, address, pending, v.limits)
+				rec.arrive(w, pending, v.limits)
 			}
 			name, pending, rec = string(n), 0, nil
-			if v.forgotten.has(name, received) {
+			if v.forgotten.has(name, w.Received) {
 				continue
 			}
-			if rec = v.record(name, received); rec == nil {
+			if rec = v.record(name, w.Received); rec == nil {
 				v.refused.Add(1)
 				continue
 			}
-			old = received.Before(rec.seen)
+			old = w.Received.Before(rec.seen)
 		}
 		pending++
-		rec.apply(l, received, old)
+		rec.apply(l, w.Received, old)
 	}
 	if rec != nil {
-		rec.arrive(received, address, pending+max(0, lines-seen), v.limits)
+		rec.arrive(w, pending+max(0, w.Lines-seen), v.limits)
 	}
 }
 
@@ -290,7 +293,7 @@ func (v *View) rebuild(ctx context.Context, kept func(context.Context, func([]by
 		}
 		raw, err := r.inflate(body, limit)
 		if err == nil {
-			v.apply(raw, lines, "", received)
+			v.apply(Write{Body: raw, Lines: lines, Received: received})
 		}
 		return ctx.Err()
 	})

@@ -28,7 +28,7 @@ func view(t *testing.T, texts ...string) *View {
 	v := New(Config{Now: func() time.Time { return now }})
 	for i, text := range texts {
 		now = start.Add(time.Duration(i) * time.Second)
-		v.apply([]byte(text), strings.Count(text, "\n"), "10.0.0.7", now)
+		v.apply(Write{Body: []byte(text), Lines: strings.Count(text, "\n"), Address: "10.0.0.7", Received: now})
 	}
 	return v
 }
@@ -136,7 +136,7 @@ func TestStates(t *testing.T) {
 			now := start
 			v := New(Config{LateAfter: tt.limits.lateAfter, DownAfter: tt.limits.downAfter, Now: func() time.Time { return now }})
 			for _, s := range tt.arrivals {
-				v.apply([]byte("m,host=a v=1 1\n"), 1, "", at(s))
+				v.apply(Write{Body: []byte("m,host=a v=1 1\n"), Lines: 1, Received: at(s)})
 			}
 			now = at(tt.now)
 			if got := v.Nodes()[0].State; got != tt.want {
@@ -149,7 +149,7 @@ func TestStates(t *testing.T) {
 func TestSilentWhileTheRelayWasAway(t *testing.T) {
 	now := start
 	v := New(Config{Now: func() time.Time { return now }})
-	v.apply([]byte("m,host=a v=1 1\n"), 1, "", start.Add(-time.Hour))
+	v.apply(Write{Body: []byte("m,host=a v=1 1\n"), Lines: 1, Received: start.Add(-time.Hour)})
 	for _, step := range []struct {
 		after time.Duration
 		want  State
@@ -165,13 +165,13 @@ func TestBoundOfNodes(t *testing.T) {
 	now := start
 	v := New(Config{MaxNodes: 3, Now: func() time.Time { return now }})
 	for n := range 10 {
-		v.apply(fmt.Appendf(nil, "m,host=n%d v=1 1\n", n), 1, "", now)
+		v.apply(Write{Body: fmt.Appendf(nil, "m,host=n%d v=1 1\n", n), Lines: 1, Received: now})
 	}
 	if len(v.Nodes()) != 3 || v.Stats().RefusedLines != 7 {
 		t.Errorf("%d nodes, %+v", len(v.Nodes()), v.Stats())
 	}
 	now = start.Add(8 * 24 * time.Hour)
-	v.apply([]byte("m,host=new v=1 1\n"), 1, "", now)
+	v.apply(Write{Body: []byte("m,host=new v=1 1\n"), Lines: 1, Received: now})
 	if nodes := v.Nodes(); len(nodes) != 1 || nodes[0].Name != "new" {
 		t.Errorf("after a week of silence: %+v", nodes)
 	}
@@ -198,7 +198,7 @@ func TestOfferNeverWaits(t *testing.T) {
 	v := New(Config{})
 	body := []byte(strings.Repeat("m,host=a v=1 1\n", 4000)) // 60 kB
 	for range 10_000 {                                       // nobody runs the view
-		v.Offer(body, 4000, "10.0.0.1", start)
+		v.Offer(Write{Body: body, Lines: 4000, Address: "10.0.0.1", Received: start})
 	}
 	if got := v.Stats().DroppedWrites; got != 10_000-waiting {
 		t.Errorf("%d of 10000 writes were dropped", got)
@@ -225,7 +225,7 @@ func TestBudget(t *testing.T) {
 func TestRunAppliesWhatIsKeptAndWhatIsOffered(t *testing.T) {
 	v := New(Config{})
 	ctx, cancel := context.WithCancel(t.Context())
-	v.Offer([]byte("cpu,cpu=cpu-total,host=both usage_idle=50 1\n"), 1, "10.0.0.1", time.Now())
+	v.Offer(Write{Body: []byte("cpu,cpu=cpu-total,host=both usage_idle=50 1\n"), Lines: 1, Address: "10.0.0.1", Received: time.Now()})
 	kept := func(ctx context.Context, fn func([]byte, int, time.Time) error) error {
 		for i, text := range []string{
 			"cpu,cpu=cpu-total,host=both usage_idle=1 1\nmem,host=both used_percent=7 1\n", "m,host=old v=1 1\n",
@@ -279,7 +279,7 @@ func BenchmarkApply(b *testing.B) {
 	b.SetBytes(int64(len(body)))
 	b.ReportAllocs()
 	for b.Loop() {
-		v.apply(body, 100, "10.0.0.1", start)
+		v.apply(Write{Body: body, Lines: 100, Address: "10.0.0.1", Received: start})
 	}
 }
 
@@ -296,7 +296,7 @@ func TestForgottenNodesComeBackOnlyWhenTheyWrite(t *testing.T) {
 	}
 	old := []byte("temp,host=a\\ b temp=40 1\nm,host=c v=1 1\ntemp,host=a\\ b temp=41 1\n")
 	v := open()
-	v.apply(old, 3, "", now)
+	v.apply(Write{Body: old, Lines: 3, Received: now})
 	now = now.Add(time.Minute)
 	if err := v.Forget("a b"); err != nil {
 		t.Fatal(err)
@@ -305,12 +305,12 @@ func TestForgottenNodesComeBackOnlyWhenTheyWrite(t *testing.T) {
 		t.Errorf("a second time: %v", err)
 	}
 	for i, v := range []*View{v, open()} { // the same, and one after a restart
-		v.apply(old, 3, "", start)
+		v.apply(Write{Body: old, Lines: 3, Received: start})
 		if got := names(v); got != "c" {
 			t.Errorf("%d: after the old lines: %q", i, got)
 		}
-		v.apply([]byte("m,host=a\\ b v=1 1\n"), 1, "", now.Add(time.Second))
-		v.apply(old, 3, "", start)
+		v.apply(Write{Body: []byte("m,host=a\\ b v=1 1\n"), Lines: 1, Received: now.Add(time.Second)})
+		v.apply(Write{Body: old, Lines: 3, Received: start})
 		if got := names(v); got != "a b c" || v.Nodes()[0].TemperatureCelsius != nil || v.Stats().RefusedLines != 0 {
 			t.Errorf("%d: after new lines: %q, %+v", i, got, v.Nodes()[0])
 		}
@@ -342,9 +342,9 @@ func TestTheForgottenAreBounded(t *testing.T) {
 func TestSilentNodesDropOut(t *testing.T) {
 	now := start
 	v := New(Config{Now: func() time.Time { return now }, ForgetAfter: time.Hour})
-	v.apply([]byte("m,host=a v=1 1\n"), 1, "", now)
+	v.apply(Write{Body: []byte("m,host=a v=1 1\n"), Lines: 1, Received: now})
 	now = now.Add(time.Hour)
-	v.apply([]byte("m,host=b v=1 1\n"), 1, "", now)
+	v.apply(Write{Body: []byte("m,host=b v=1 1\n"), Lines: 1, Received: now})
 	if n := v.Nodes(); len(n) != 2 {
 		t.Errorf("%d nodes", len(n))
 	}

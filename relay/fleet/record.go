@@ -48,16 +48,17 @@ type record struct {
 	written int
 }
 
-// arrive notes that lines came in.
-func (r *record) arrive(at time.Time, address string, lines int, l limits) {
+// arrive notes that lines came in by a write.
+func (r *record) arrive(w Write, lines int, l limits) {
+	at := w.Received
 	if !r.seen.IsZero() {
 		r.rhythm.note(at.Sub(r.seen), l)
 	}
 	if at.After(r.seen) {
 		r.seen = at
 	}
-	if address != "" {
-		r.address = address
+	if w.Address != "" {
+		r.address = w.Address
 	}
 	r.lines += int64(lines)
 	r.rate.add(at, lines)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/rpicluster/vitals/internal/influx"
+	"github.com/rpicluster/vitals/relay/fleet"
 	"github.com/rpicluster/vitals/relay/influxql"
 	"github.com/rpicluster/vitals/relay/queue"
 )
@@ -80,11 +81,11 @@ type offers struct {
 	addresses []string
 }
 
-func (o *offers) Offer(body []byte, lines int, address string, _ time.Time) {
+func (o *offers) Offer(w fleet.Write) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.texts = append(o.texts, string(body))
-	o.addresses = append(o.addresses, address)
+	o.texts = append(o.texts, string(w.Body))
+	o.addresses = append(o.addresses, w.Address)
 }
 
 type door struct {

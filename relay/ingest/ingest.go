@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/rpicluster/vitals/internal/line"
+	"github.com/rpicluster/vitals/relay/fleet"
 	"github.com/rpicluster/vitals/relay/influxql"
 	"github.com/rpicluster/vitals/relay/queue"
 )
@@ -24,10 +25,8 @@ type Queue interface {
 }
 
 // Fleet is shown the lines that were accepted. Offer must not wait and not
-// keep body.
-type Fleet interface {
-	Offer(body []byte, lines int, address string, received time.Time)
-}
+// keep the body.
+type Fleet interface{ Offer(w fleet.Write) }
 
 // Databases remembers what clients ask to be created, for every destination.
 type Databases interface {

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/rpicluster/vitals/internal/line"
+	"github.com/rpicluster/vitals/relay/fleet"
 )
 
 // maxReasons bounds the text of an answer that names bad lines.
@@ -190,7 +191,9 @@ func (h *Handler) keep(r *http.Request, q *request, p *writeParams, rep line.Rep
 	h.counters.bytes.Add(int64(travelled))
 	h.counters.rawBytes.Add(int64(inflated))
 	if h.config.Fleet != nil {
-		h.config.Fleet.Offer(q.raw, rep.Lines, host(r.RemoteAddr), now)
+		h.config.Fleet.Offer(fleet.Write{
+			Body: q.raw, Lines: rep.Lines, Received: now, Address: host(r.RemoteAddr), Client: r.UserAgent(),
+		})
 	}
 	return nil
 }
