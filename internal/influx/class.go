@@ -52,7 +52,16 @@ type WriteError struct {
 	Dropped int
 
 	others bool // every line that it could read, it has stored
+	named  []named
+	name   bool // the name of the database is at fault
 	err    error
+}
+
+// named is a line that an InfluxDB 3 names in its answer.
+type named struct {
+	Number int    `json:"line_number"`   // from 1
+	Text   string `json:"original_line"` // its beginning, or without its quotes
+	Reason string `json:"error_message"`
 }
 
 func (e *WriteError) Error() string {
@@ -93,11 +102,13 @@ func classify(resp *http.Response, body []byte) *WriteError {
 	if resp.StatusCode == http.StatusNoContent {
 		return nil
 	}
-	e := &WriteError{Status: resp.StatusCode, Message: message(resp, body), RetryAfter: retryAfter(resp)}
+	e := &WriteError{Status: resp.StatusCode, RetryAfter: retryAfter(resp)}
+	e.Message, e.named = message(resp, body)
 	if m := dropped().FindStringSubmatch(e.Message); m != nil {
 		e.Dropped, _ = strconv.Atoi(m[1])
 	}
 	e.Class = classOf(resp.StatusCode, e.Message)
+	e.name = e.Class == Poison && badName().MatchString(e.Message)
 	e.others = len(body) < maxAnswer && strings.HasPrefix(e.Message, "partial write: unable to parse '") && strings.Contains(e.Message, " dropped=0")
 	return e
 }
@@ -107,9 +118,13 @@ func classOf(status int, message string) Class {
 	switch {
 	case status/100 == 2, status/100 == 3:
 		return Hold // not a server of this API, or not its address
+	case status == http.StatusUnprocessableEntity && says("Adding a new database would exceed"):
+		return Hold // no line of it is stored before somebody makes room
 	case status >= 400 && says("partial write"):
 		return Partial
 	case says("retention policy not found"):
+		return Poison
+	case status == http.StatusBadRequest && badName().MatchString(message):
 		return Poison
 	case says("database not found"):
 		return MissingDatabase
@@ -131,16 +146,22 @@ func classOf(status int, message string) Class {
 
 // aboutRequest matches answers of 400 that no line can be blamed for.
 var aboutRequest = sync.OnceValue(func() *regexp.Regexp {
-	return regexp.MustCompile(`(?i)^(database is required|missing db|invalid precision|invalid consistency|gzip: |unacceptable content-encoding|unable to parse authentication|the client sent)|<html`)
+	return regexp.MustCompile(`(?i)^(database is required|missing db|missing query param|invalid precision|invalid consistency|gzip: |error decoding gzip|unacceptable content-|unable to parse authentication|authorization header was malformed|serde error|db name cannot be empty|the client sent)|<html`)
 })
 
-// message is the text of an error body in any of the APIs' forms.
-func message(resp *http.Response, body []byte) string {
+// badName matches InfluxDB 3's answers to names that no database of its can have.
+var badName = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^(invalid character in database|db name (did not start|with invalid|did not|too long))`)
+})
+
+// message is the text of an error body in any of the APIs' forms, with the
+// lines that it names.
+func message(resp *http.Response, body []byte) (string, []named) {
 	if resp.StatusCode/100 == 3 {
-		return fmt.Sprintf("redirected to %s, which writes do not follow; set the url to where InfluxDB answers", resp.Header.Get("Location"))
+		return fmt.Sprintf("redirected to %s, which writes do not follow; set the url to where InfluxDB answers", resp.Header.Get("Location")), nil
 	}
 	if resp.StatusCode/100 == 2 {
-		return "an InfluxDB answers a write with 204; something else seems to answer at this address"
+		return "an InfluxDB answers a write with 204; something else seems to answer at this address", nil
 	}
 	var forms struct {
 		Error   string `json:"error"`
@@ -148,12 +169,30 @@ func message(resp *http.Response, body []byte) string {
 		Data    json.RawMessage
 	}
 	if json.Unmarshal(body, &forms) == nil && forms.Error+forms.Message != "" {
-		return strings.TrimSpace(forms.Error + forms.Message + " " + string(forms.Data))
+		text := forms.Error + forms.Message
+		lines := namedLines(forms.Data)
+		if len(lines) > 0 {
+			text += ": " + lines[0].Reason
+		}
+		return strings.TrimSpace(text), lines
 	}
 	if text := bytes.TrimSpace(body); len(text) > 0 {
-		return string(text)
+		return string(text), nil
 	}
-	return or(resp.Header.Get("X-Influxdb-Error"), "no reason given")
+	return or(resp.Header.Get("X-Influxdb-Error"), "no reason given"), nil
+}
+
+// namedLines reads the lines that an answer names: a list of them, or one.
+func namedLines(data json.RawMessage) []named {
+	var all []named
+	if json.Unmarshal(data, &all) == nil {
+		return all
+	}
+	var one named
+	if json.Unmarshal(data, &one) == nil && one.Number > 0 {
+		return []named{one}
+	}
+	return nil
 }
 
 // retryAfter reads the header's seconds or date.

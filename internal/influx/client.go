@@ -23,16 +23,18 @@ type Config struct {
 	// URLs are the base addresses of servers that hold the same data; a write
 	// goes to the first that takes it.
 	URLs []string
-	// Version of the write API: 1 (/write) or 2 (/api/v2/write).
+	// Version of the write API: 1 (/write), 2 (/api/v2/write) or 3
+	// (/api/v3/write_lp).
 	Version int
 
-	// Database and RetentionPolicy, if set, replace those of a batch.
+	// Database and RetentionPolicy, if set, replace those of a batch. Version 3
+	// has no retention policies.
 	Database, RetentionPolicy string
 	Username, Password        string // version 1
 
 	// Bucket, if set, replaces the one that a batch's database and retention
 	// policy name: "db/rp", or "db".
-	Organization, Bucket string
+	Organization, Bucket string // version 2
 	Token                string
 
 	// Consistency is how many nodes of a cluster must have a write (version 1).
@@ -42,6 +44,9 @@ type Config struct {
 	UserAgent string
 	Headers   map[string]string
 	Identity  bool // bodies are sent inflated
+	// OneMember: bodies are sent as one gzip member, for servers and proxies that
+	// read only the first.
+	OneMember bool
 	TLS       *tls.Config
 	// Proxy says through which proxy a request goes; nil: through none.
 	Proxy func(*http.Request) (*url.URL, error)
@@ -73,8 +78,8 @@ func NewClient(config Config) (*Client, error) {
 	if config.Timeout == 0 {
 		config.Timeout = 5 * time.Second
 	}
-	if config.Version != 1 && config.Version != 2 {
-		return nil, fmt.Errorf("version %d of the write API is not known; use 1 or 2", config.Version)
+	if config.Version < 1 || config.Version > 3 {
+		return nil, fmt.Errorf("version %d of the write API is not known; use 1, 2 or 3", config.Version)
 	}
 	c := &Client{config: config}
 	shared := config.transport("")
@@ -115,12 +120,9 @@ func (c *Client) Close() {
 // server is tried once, the one that last took a write first, until one takes
 // it or says of the lines that they are at fault.
 func (c *Client) Write(ctx context.Context, t Target, body []byte) error {
-	if c.config.Identity {
-		raw, err := Gunzip(body)
-		if err != nil {
-			return &WriteError{Class: Poison, Message: fmt.Sprintf("not gzip: %v", err), err: err}
-		}
-		body = raw
+	body, err := c.encode(body)
+	if err != nil {
+		return &WriteError{Class: Poison, Message: fmt.Sprintf("not gzip: %v", err), err: err}
 	}
 	first := int(c.good.Load())
 	var failure *WriteError
@@ -142,6 +144,17 @@ func (c *Client) Write(ctx context.Context, t Target, body []byte) error {
 	return failure
 }
 
+// encode makes of a gzip body what is sent.
+func (c *Client) encode(body []byte) ([]byte, error) {
+	switch {
+	case c.config.Identity:
+		return Gunzip(body)
+	case c.config.OneMember:
+		return oneMember(body)
+	}
+	return body, nil
+}
+
 // aboutLines reports whether the lines are at fault, as they would be anywhere.
 func (e *WriteError) aboutLines() bool {
 	switch e.Class {
@@ -152,55 +165,13 @@ func (e *WriteError) aboutLines() bool {
 }
 
 func (c *Client) writeTo(ctx context.Context, at *base, t Target, body []byte) *WriteError {
-	path, query := "/write", c.v1Query(t)
-	if c.config.Version == 2 {
-		path, query = "/api/v2/write", c.v2Query(t)
-	}
+	path, query := c.address(t)
 	c.sent.Add(int64(len(body)))
 	resp, answer, err := c.do(ctx, at, path, query, "text/plain; charset=utf-8", body, !c.config.Identity)
 	if err != nil {
 		return &WriteError{Class: Retry, Message: err.Error(), err: err}
 	}
 	return classify(resp, answer)
-}
-
-func (c *Client) v1Query(t Target) url.Values {
-	q := url.Values{"db": {or(c.config.Database, t.Database)}}
-	// A retention policy belongs to its database: one of the batch's means
-	// nothing in another database.
-	rp := c.config.RetentionPolicy
-	if rp == "" && c.config.Database == "" {
-		rp = t.RetentionPolicy
-	}
-	if rp != "" {
-		q.Set("rp", rp)
-	}
-	if c.config.Consistency != "" && c.config.Consistency != "one" {
-		q.Set("consistency", c.config.Consistency)
-	}
-	switch t.Precision {
-	case "", "ns":
-	case "us":
-		q.Set("precision", "u") // 1.x takes "us" for an error and writes nanoseconds
-	default:
-		q.Set("precision", t.Precision)
-	}
-	return q
-}
-
-func (c *Client) v2Query(t Target) url.Values {
-	bucket := c.config.Bucket
-	if bucket == "" {
-		bucket = t.Database
-		if t.RetentionPolicy != "" {
-			bucket += "/" + t.RetentionPolicy
-		}
-	}
-	q := url.Values{"bucket": {bucket}, "precision": {or(t.Precision, "ns")}}
-	if c.config.Organization != "" {
-		q.Set("org", c.config.Organization)
-	}
-	return q
 }
 
 func or(a, b string) string {
@@ -258,6 +229,8 @@ func (c *Client) identify(req *http.Request, at *base) {
 	}
 	password, _ := at.url.User.Password()
 	switch {
+	case c.config.Token != "" && c.config.Version == 3:
+		req.Header.Set("Authorization", "Bearer "+c.config.Token)
 	case c.config.Token != "":
 		req.Header.Set("Authorization", "Token "+c.config.Token)
 	case c.config.Username != "" || c.config.Password != "":

@@ -47,6 +47,15 @@ func blamed(lines [][]byte, message string) (bad, good [][]byte, verbatim bool) 
 	return bad, good, conflict == nil
 }
 
+// of reports whether the line may be the one that n names. The text is cut, to
+// 20 bytes by some versions, and what is printed anew has lost its quotes and
+// backslashes: only what is before the fields is compared.
+func (n named) of(line []byte) bool {
+	plain := strings.NewReplacer(`"`, "", `\`, "")
+	text, _, _ := strings.Cut(plain.Replace(n.Text), " ")
+	return strings.HasPrefix(plain.Replace(strings.TrimLeft(string(line), " \t\x00")), text)
+}
+
 // kinds are the types of field values in the words of InfluxDB's errors.
 var kinds = map[line.Kind]string{
 	line.FloatKind: "float", line.IntKind: "integer", line.BoolKind: "boolean", line.StringKind: "string",

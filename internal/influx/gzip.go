@@ -30,3 +30,26 @@ func Gunzip(body []byte) ([]byte, error) {
 	}
 	return io.ReadAll(r)
 }
+
+// oneMember returns body if it is one gzip member, and else what it holds as
+// one.
+func oneMember(body []byte) ([]byte, error) {
+	in := bytes.NewReader(body) // being a ByteReader, it is not read beyond the member
+	r, err := gzip.NewReader(in)
+	if err != nil {
+		return nil, err
+	}
+	r.Multistream(false)
+	raw, err := io.ReadAll(r)
+	if err != nil || in.Len() == 0 {
+		return body, err
+	}
+	if err := r.Reset(in); err != nil {
+		return nil, err
+	}
+	rest, err := io.ReadAll(r)
+	if err != nil {
+		return nil, err
+	}
+	return Gzip(nil, append(raw, rest...)), nil
+}

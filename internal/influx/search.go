@@ -121,6 +121,9 @@ func (s *search) settle(part [][]byte, e *WriteError, b Batch) bool {
 
 // settleRefusal deals with a part of which the server refuses some lines.
 func (s *search) settleRefusal(part [][]byte, e *WriteError) {
+	if s.settleNamed(part, e) {
+		return
+	}
 	bad, good, verbatim := blamed(part, e.Message)
 	s.named = s.named || len(bad) > 0 || e.Class == Partial
 	switch {
@@ -141,6 +144,37 @@ func (s *search) settleRefusal(part [][]byte, e *WriteError) {
 			s.set(part, e.Message)
 		})
 	}
+}
+
+// settleNamed deals with a part in which an InfluxDB 3 names the lines that it
+// refuses by their numbers. All others are stored, or, where it has not said so,
+// none. It does nothing if the names are not those of the lines.
+func (s *search) settleNamed(part [][]byte, e *WriteError) bool {
+	reasons := map[int]string{}
+	for _, n := range e.named {
+		if n.Number < 1 || n.Number > len(part) || !n.of(part[n.Number-1]) {
+			return false
+		}
+		reasons[n.Number-1] = n.Reason
+	}
+	if len(reasons) == 0 {
+		return false
+	}
+	s.named = true
+	var good [][]byte
+	for i, l := range part {
+		if reason, bad := reasons[i]; bad {
+			s.set(part[i:i+1], reason)
+		} else {
+			good = append(good, l)
+		}
+	}
+	if e.Class == Partial {
+		s.stored += len(good)
+	} else if len(good) > 0 {
+		s.todo = append(s.todo, good)
+	}
+	return true
 }
 
 func (s *search) halve(part [][]byte) {

@@ -101,29 +101,29 @@ func (e *WriteError) takesApart(b Batch) bool {
 // write makes one write, and a second one if a database or retention policy
 // that was missing could be made.
 func (s *Sender) write(ctx context.Context, t Target, body []byte) *WriteError {
-	e := s.attempt(ctx, t, body)
-	if e == nil || s.CreateDatabase == nil || e.Class != MissingDatabase && e.Class != Poison {
-		return e
-	}
-	if err := s.CreateDatabase(ctx, t.Database); err != nil {
-		e.Message += "; creating it: " + err.Error()
-		switch {
-		case strings.HasSuffix(err.Error(), "invalid name") && !s.FixedDatabase:
-			e.Class = Poison // there will never be one
-		case e.Class == Poison:
-			e.Class = Retry // it could not even be asked for
-		}
-		return e
-	}
-	return s.attempt(ctx, t, body)
-}
-
-func (s *Sender) attempt(ctx context.Context, t Target, body []byte) *WriteError {
 	e := asWriteError(s.Client.Write(ctx, t, body))
-	if e != nil && e.Class == Poison && s.FixedPolicy {
+	if e != nil && s.CreateDatabase != nil && (e.Class == MissingDatabase || e.Class == Poison) {
+		if err := s.CreateDatabase(ctx, t.Database); err == nil {
+			e = asWriteError(s.Client.Write(ctx, t, body))
+		} else {
+			s.notCreated(e, err)
+		}
+	}
+	if e != nil && e.Class == Poison && (s.FixedPolicy && !e.name || s.FixedDatabase && e.name) {
 		e.Class = Hold
 	}
 	return e
+}
+
+// notCreated says what it means that what e misses could not be made.
+func (s *Sender) notCreated(e *WriteError, err error) {
+	e.Message += "; creating it: " + err.Error()
+	switch {
+	case strings.HasSuffix(err.Error(), "invalid name") && !s.FixedDatabase:
+		e.Class, e.name = Poison, true // there will never be one
+	case e.Class == Poison:
+		e.Class = Retry // it could not even be asked for
+	}
 }
 
 func asWriteError(err error) *WriteError {
