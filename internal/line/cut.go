@@ -46,19 +46,12 @@ func Cut(b []byte) (l Line, rest []byte, err error) {
 func AppendSound(dst, body []byte, r Report, p Precision, nowUnixNano int64) []byte {
 	const longestStamp = len(" -9223372036854775806")
 	dst = slices.Grow(dst, len(body)+1+r.Lines*longestStamp)
-	var parse parser
-	parse.setLimit(p.limit())
-	for i := 0; i < len(body); {
-		next, what, _ := parse.line(body, i)
-		if what == sound {
-			at := &parse.at
-			dst = append(dst, body[at.start:at.fieldsEnd]...)
-			dst = append(dst, ' ')
-			dst = appendNano(dst, body[at.stamp:at.stampEnd], p, nowUnixNano)
-			dst = append(dst, '\n')
-		}
-		i = next
-	}
+	eachSound(body, r, p, func(at *layout) {
+		dst = append(dst, body[at.start:at.fieldsEnd]...)
+		dst = append(dst, ' ')
+		dst = appendNano(dst, body[at.stamp:at.stampEnd], p, nowUnixNano)
+		dst = append(dst, '\n')
+	})
 	return dst
 }
 

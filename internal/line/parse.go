@@ -22,6 +22,8 @@ type layout struct {
 	key       int // end of the measurement and the tags
 	fields    int // start of the fields
 	fieldsEnd int
+	node      int // start of the value of the tag that names the node, where that is asked for
+	nodeEnd   int // its end; 0 if there is none
 	stamp     int // start of the timestamp
 	stampEnd  int // its end; equal to stamp if there is none
 	end       int // of the line, without its newline
@@ -47,6 +49,7 @@ type parser struct {
 	limitFirst  byte  // its first digit
 	at          layout
 	tags        [][]byte // scratch: tag keys
+	named       bool     // also find the node of each line
 }
 
 // setLimit sets the largest timestamp.
@@ -90,6 +93,9 @@ func (p *parser) exact(body []byte, i int) (next int, what found, reason string)
 	}
 	if reason != "" {
 		return next, unsound, reason
+	}
+	if p.named {
+		p.at.findNode(body)
 	}
 	return next, sound, ""
 }

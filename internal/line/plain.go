@@ -16,7 +16,7 @@ import (
 // where the next one begins.
 func (p *parser) plain(b []byte, i int) (next int, ok bool) {
 	at := &p.at
-	at.start = i
+	at.start, at.node, at.nodeEnd = i, 0, 0
 	i, c := p.plainKey(b, i)
 	if c != ' ' {
 		return i, false
@@ -57,8 +57,12 @@ func (p *parser) plainKey(b []byte, i int) (end int, c byte) {
 		key := b[start:i]
 		sorted = sorted && (last == nil || less(last, key))
 		last = key
-		if i, c = endOfWord(b, i+1); b[i-1] == '=' {
+		value := i + 1
+		if i, c = endOfWord(b, value); b[i-1] == '=' {
 			return i, 0
+		}
+		if p.named && len(key) == len("host") {
+			p.at.noteNode(key, value, i)
 		}
 	}
 	if !sorted && p.duplicateTags(b[p.at.name+1:i]) {

@@ -9,6 +9,7 @@ type Scanner struct {
 
 	parser parser
 	bad    []Bad
+	text   Text
 }
 
 // Report is what a scan found.
@@ -18,6 +19,12 @@ type Report struct {
 	Bad          []Bad // unsound lines in order; valid until the next Scan
 	GivenUp      bool  // there are more than MaxBad unsound lines, and the rest was not read
 	Unterminated bool  // the body's last byte is not '\n' (false for an empty body)
+
+	// Foreign counts the lines of nodes that are not allowed, whether they are
+	// tolerated or among the bad ones. Stranger is the node of the first, as it
+	// stands in the body; empty if that names none.
+	Foreign  int
+	Stranger []byte
 }
 
 // Bad is an unsound line: body[Start:End] is its text as InfluxDB quotes it,
@@ -31,12 +38,25 @@ type Bad struct {
 // Scan checks every line of body as InfluxDB 1.x would check it when it is
 // written with precision p. Two bodies without bad lines, each ending in a
 // newline, may be joined: the scan of the whole is the sum of the scans.
-func (s *Scanner) Scan(body []byte, p Precision) Report {
+func (s *Scanner) Scan(body []byte, p Precision) Report { return s.ScanNodes(body, p, nil) }
+
+// ScanNodes is Scan that also checks whose lines they are; nil allows any.
+func (s *Scanner) ScanNodes(body []byte, p Precision, nodes *Nodes) Report {
 	s.bad = s.bad[:0]
 	s.parser.setLimit(p.limit())
+	s.parser.named = nodes != nil
+	var last verdict
 	r := Report{Unterminated: len(body) > 0 && body[len(body)-1] != '\n'}
 	for i := 0; i < len(body); {
 		next, what, reason := s.parser.line(body, i)
+		if nodes != nil && what == sound {
+			if reason = s.foreign(body, nodes, &last); reason != "" {
+				r.addForeign(body[s.parser.at.node:s.parser.at.nodeEnd])
+				if !nodes.Tolerate {
+					what = unsound
+				}
+			}
+		}
 		switch what {
 		case sound:
 			r.Lines++
@@ -54,4 +74,10 @@ func (s *Scanner) Scan(body []byte, p Precision) Report {
 	}
 	r.Bad = s.bad
 	return r
+}
+
+func (r *Report) addForeign(node []byte) {
+	if r.Foreign++; r.Foreign == 1 {
+		r.Stranger = node
+	}
 }

@@ -40,6 +40,7 @@ type Config struct {
 	Queue     Queue
 	Databases Databases
 	Fleet     Fleet        // nil: nobody looks
+	Guard     Guard        // nil: everybody may write
 	Next      http.Handler // answers every path that is not InfluxDB's; nil: 404
 
 	// ID is this relay's own: a write that carries it in IDHeader has come
@@ -134,6 +135,7 @@ func (h *Handler) recover(w http.ResponseWriter, r *http.Request) {
 type counters struct {
 	requests, lines, bytes, rawBytes       atomic.Int64
 	badLines, badRequests, refused, panics atomic.Int64
+	unauthorized                           atomic.Int64
 }
 
 // Stats are the door's figures since the start.
@@ -144,9 +146,11 @@ type Stats struct {
 	RawBytes    int64 `json:"raw_bytes"`    // accepted, inflated
 	BadLines    int64 `json:"bad_lines"`    // refused with a reason
 	BadRequests int64 `json:"bad_requests"` // writes of which nothing was accepted: 4xx
-	Refused     int64 `json:"refused"`      // writes answered 503: not now
-	Panics      int64 `json:"panics"`
-	InFlight    int64 `json:"in_flight_bytes"`
+	Refused     int64 `json:"refused"`      // writes answered 503 or 429: not now
+	// Unauthorized counts the requests answered 401 or 403.
+	Unauthorized int64 `json:"unauthorized"`
+	Panics       int64 `json:"panics"`
+	InFlight     int64 `json:"in_flight_bytes"`
 }
 
 // Stats returns the door's figures.
@@ -154,7 +158,7 @@ func (h *Handler) Stats() Stats {
 	c := &h.counters
 	return Stats{
 		Requests: c.requests.Load(), Lines: c.lines.Load(), Bytes: c.bytes.Load(), RawBytes: c.rawBytes.Load(),
-		BadLines: c.badLines.Load(), BadRequests: c.badRequests.Load(), Refused: c.refused.Load(), Panics: c.panics.Load(),
+		BadLines: c.badLines.Load(), BadRequests: c.badRequests.Load(), Unauthorized: c.unauthorized.Load(), Refused: c.refused.Load(), Panics: c.panics.Load(),
 		InFlight: h.inFlight.Load(),
 	}
 }

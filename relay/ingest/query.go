@@ -2,10 +2,13 @@ package ingest
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
+	"github.com/rpicluster/vitals/relay/auth"
 	"github.com/rpicluster/vitals/relay/influxql"
 )
 
@@ -37,12 +40,16 @@ type (
 // query is /query, as far as writing needs it.
 func (h *Handler) query(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
-	text := r.FormValue("q")
-	pretty := r.FormValue("pretty") == "true"
 	if h.own(r) {
-		v1Error(w, http.StatusLoopDetected, loop, pretty)
+		v1Error(w, http.StatusLoopDetected, loop, false)
 		return
 	}
+	grant, ok := h.admit(w, r, 1, auth.Any, r.URL.Query().Get("pretty") == "true")
+	if !ok {
+		return
+	}
+	text := r.FormValue("q")
+	pretty := r.FormValue("pretty") == "true"
 	if text == "" {
 		v1Error(w, http.StatusBadRequest, `missing required parameter "q"`, pretty)
 		return
@@ -57,11 +64,16 @@ func (h *Handler) query(w http.ResponseWriter, r *http.Request) {
 		v1Error(w, http.StatusBadRequest, err.Error(), pretty)
 		return
 	}
+	if i := slices.IndexFunc(statements, creates); i >= 0 && !grant.May(auth.Write) {
+		h.counters.unauthorized.Add(1)
+		v1Error(w, http.StatusForbidden, fmt.Sprintf("error authorizing query: %s not authorized to execute statement '%s', requires admin privilege", grant.ID(), statements[i].String()), pretty)
+		return
+	}
 	answer := results{Results: []result{}}
 	for i, s := range statements {
 		res := h.execute(s)
 		res.ID = i
-		if r.Method == http.MethodGet && s.Kind <= influxql.CreatePolicy && res.Error == "" {
+		if r.Method == http.MethodGet && creates(s) && res.Error == "" {
 			res.Messages = []message{{"warning", "deprecated use of '" + s.String() + "' in a read only context, please use a POST request instead"}}
 		}
 		answer.Results = append(answer.Results, res)
@@ -73,6 +85,9 @@ func (h *Handler) query(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	w.Write(body)
 }
+
+// creates reports whether a statement changes something.
+func creates(s influxql.Statement) bool { return s.Kind <= influxql.CreatePolicy }
 
 func (h *Handler) execute(s influxql.Statement) result {
 	switch s.Kind {

@@ -13,6 +13,7 @@ import (
 	"github.com/klauspost/compress/gzip"
 
 	"github.com/rpicluster/vitals/internal/line"
+	"github.com/rpicluster/vitals/relay/auth"
 	"github.com/rpicluster/vitals/relay/queue"
 )
 
@@ -45,14 +46,17 @@ var (
 // costs no allocation.
 type request struct {
 	handler *Handler
-	charged int64 // bytes in flight that this request answers for
+	grant   *auth.Grant // of whoever writes; nil: nobody is checked
+	charged int64       // bytes in flight that this request answers for
 
-	body    []byte // as it travelled
-	raw     []byte // inflated; aliases body if that is not compressed
-	spare   []byte // memory for raw
-	emitted []byte // lines emitted anew
-	packed  []byte // lines compressed here
-	kept    queue.Batch
+	body []byte // as it travelled
+	raw  []byte // inflated; aliases body if that is not compressed
+	// rewritten says that body was inflated and made the writer's own.
+	rewritten bool
+	spare     []byte // memory for raw
+	emitted   []byte // lines emitted anew
+	packed    []byte // lines compressed here
+	kept      queue.Batch
 
 	scanner line.Scanner
 	source  bytes.Reader
@@ -64,7 +68,7 @@ type request struct {
 // release gives the memory back.
 func (q *request) release() {
 	q.handler.inFlight.Add(-q.charged)
-	q.charged, q.raw, q.kept = 0, nil, queue.Batch{}
+	q.charged, q.raw, q.kept, q.grant, q.rewritten = 0, nil, queue.Batch{}, nil, false
 	q.body = q.body[:0]
 	for _, b := range []*[]byte{&q.body, &q.spare, &q.emitted, &q.packed} {
 		if cap(*b) > largePooled {

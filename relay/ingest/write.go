@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/rpicluster/vitals/internal/line"
+	"github.com/rpicluster/vitals/relay/auth"
 	"github.com/rpicluster/vitals/relay/fleet"
 )
 
@@ -28,6 +29,11 @@ func (h *Handler) writeV1(w http.ResponseWriter, r *http.Request) {
 	case h.own(r):
 		fail(http.StatusLoopDetected, loop)
 		return
+	}
+	grant, ok := h.admit(w, r, 1, auth.Write, p.pretty)
+	switch {
+	case !ok:
+		return
 	case !p.precisionKnown:
 		fail(http.StatusBadRequest, `invalid precision "`+p.precisionText+`" (use n, u, ms, s, m or h)`)
 		return
@@ -41,7 +47,7 @@ func (h *Handler) writeV1(w http.ResponseWriter, r *http.Request) {
 		fail(http.StatusBadRequest, "invalid name of a retention policy, or too long a name")
 		return
 	}
-	q := h.requests.Get().(*request)
+	q := h.request(grant)
 	defer q.release()
 	compressed := r.Header.Get("Content-Encoding") == "gzip"
 	switch _, err := q.read(w, r, compressed); {
@@ -65,9 +71,15 @@ func (h *Handler) scanV1(w http.ResponseWriter, r *http.Request, q *request, p *
 		h.counters.badRequests.Add(1)
 		v1Error(w, status, text, p.pretty)
 	}
-	rep := q.scanner.Scan(q.raw, p.precision)
+	rep, err := q.scan(p)
 	h.counters.badLines.Add(int64(len(rep.Bad)))
 	switch {
+	case errors.Is(err, errTooLarge):
+		fail(http.StatusRequestEntityTooLarge, err.Error())
+		return
+	case err != nil:
+		h.refuse(w, 1, err)
+		return
 	case rep.GivenUp:
 		fail(http.StatusBadRequest, reasons(q.raw, rep.Bad)+tooManyBad)
 		return
@@ -124,6 +136,11 @@ func (h *Handler) writeV2(w http.ResponseWriter, r *http.Request) {
 	case h.own(r):
 		fail(http.StatusLoopDetected, "conflict", loop)
 		return
+	}
+	grant, ok := h.admit(w, r, 2, auth.Write, false)
+	switch {
+	case !ok:
+		return
 	case !p.precisionKnown:
 		fail(http.StatusBadRequest, "invalid", "invalid precision; valid precision units are ns, us, ms, and s")
 		return
@@ -134,7 +151,7 @@ func (h *Handler) writeV2(w http.ResponseWriter, r *http.Request) {
 		fail(http.StatusNotFound, "not found", `bucket "`+p.bucket+`" not found`)
 		return
 	}
-	q := h.requests.Get().(*request)
+	q := h.request(grant)
 	defer q.release()
 	encoding := r.Header.Get("Content-Encoding")
 	compressed := encoding == "gzip" || encoding == "x-gzip"
@@ -153,13 +170,25 @@ func (h *Handler) writeV2(w http.ResponseWriter, r *http.Request) {
 		fail(http.StatusBadRequest, "invalid", "unable to read data: "+err.Error())
 		return
 	}
-	rep := q.scanner.Scan(q.raw, p.precision)
-	if len(rep.Bad) > 0 {
+	h.scanV2(w, r, q, p, compressed)
+}
+
+// scanV2 keeps a body that was read if every line is sound, and answers.
+func (h *Handler) scanV2(w http.ResponseWriter, r *http.Request, q *request, p *writeParams, compressed bool) {
+	fail := func(status int, code, text string) {
+		h.counters.badRequests.Add(1)
+		v2Error(w, status, code, text)
+	}
+	rep, err := q.scan(p)
+	if err == nil && len(rep.Bad) > 0 {
 		h.counters.badLines.Add(int64(len(rep.Bad)))
 		fail(http.StatusBadRequest, "invalid", reasons(q.raw, rep.Bad))
 		return
 	}
-	switch err := h.keep(r, q, p, rep, compressed); {
+	if err == nil {
+		err = h.keep(r, q, p, rep, compressed)
+	}
+	switch {
 	case errors.Is(err, errTooLarge):
 		fail(http.StatusRequestEntityTooLarge, "request too large", "unable to read data: points batch is too large")
 		return
@@ -179,7 +208,7 @@ func (h *Handler) keep(r *http.Request, q *request, p *writeParams, rep line.Rep
 	travelled, inflated := len(q.body), len(q.raw)
 	// A client that hangs up does not take its lines back: the memory of the
 	// batch is lent to the queue until Append returns.
-	batch, err := q.batch(p, rep, compressed, now)
+	batch, err := q.batch(p, rep, compressed && !q.rewritten, now)
 	if err == nil {
 		err = h.config.Queue.Append(context.Background(), batch)
 	}
@@ -190,9 +219,10 @@ func (h *Handler) keep(r *http.Request, q *request, p *writeParams, rep line.Rep
 	h.counters.lines.Add(int64(rep.Lines))
 	h.counters.bytes.Add(int64(travelled))
 	h.counters.rawBytes.Add(int64(inflated))
+	q.grant.Accepted(r, rep, p.precision, q.raw)
 	if h.config.Fleet != nil {
 		h.config.Fleet.Offer(fleet.Write{
-			Body: q.raw, Lines: rep.Lines, Received: now, Address: host(r.RemoteAddr), Client: r.UserAgent(),
+			Body: q.raw, Lines: rep.Lines, Received: now, Address: host(r.RemoteAddr), Client: r.UserAgent(), Token: q.grant.ID(),
 		})
 	}
 	return nil
