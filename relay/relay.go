@@ -71,7 +71,8 @@ func open(c *config.Config, log *slog.Logger) (*relay, error) {
 	}
 	r.fleet = fleet.New(fleet.Config{
 		LateAfter: c.Fleet.LateAfter.Std(), DownAfter: c.Fleet.DownAfter.Std(), ForgetAfter: c.Fleet.ForgetAfter.Std(),
-		MaxNodes: c.Fleet.MaxNodes, Forgotten: filepath.Join(c.DataDirectory, "forgotten.json"), Logger: log,
+		MaxNodes: c.Fleet.MaxNodes, History: c.Fleet.History.Std(), HistoryBytes: int64(c.Fleet.HistoryBytes),
+		Directory: c.DataDirectory, Version: version, Logger: log,
 	})
 	if err := r.readLeft(); err != nil {
 		return nil, errors.Join(fmt.Errorf("look for destinations that are not configured: %w", err), r.queue.Close())
@@ -196,8 +197,10 @@ func (r *relay) rejected(d *destination) func(influx.Target, []byte, string) err
 // start lets everything work but the door. What it starts ends with ctx.
 func (r *relay) start(ctx context.Context) {
 	r.work.Go(func() {
-		r.fleet.Run(ctx, func(ctx context.Context, fn func([]byte, int, time.Time) error) error {
-			return r.queue.Kept(ctx, func(b *queue.Batch) error { return fn(b.Body, b.Lines, b.Received) })
+		r.fleet.Run(ctx, func(ctx context.Context, fn func(fleet.Write) error) error {
+			return r.queue.Kept(ctx, func(b *queue.Batch) error {
+				return fn(fleet.Write{Body: b.Body, Lines: b.Lines, Received: b.Received, Unit: units[b.Target.Precision]})
+			})
 		})
 	})
 	for _, d := range r.destinations {
@@ -207,6 +210,9 @@ func (r *relay) start(ctx context.Context) {
 		}
 	}
 }
+
+// units are the units of timestamps in the queue.
+var units = map[string]time.Duration{"ns": time.Nanosecond, "us": time.Microsecond, "ms": time.Millisecond, "s": time.Second}
 
 // close closes the queue after everything that reads it has ended.
 func (r *relay) close() error {

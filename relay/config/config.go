@@ -69,6 +69,10 @@ type Fleet struct {
 	// ForgetAfter is how long a node may be silent before it is forgotten.
 	ForgetAfter nodefile.Duration `toml:"forget_after"`
 	MaxNodes    int               `toml:"max_nodes"`
+	// History is how long the chief vitals of every node are remembered,
+	// HistoryBytes the memory that this may take.
+	History      nodefile.Duration `toml:"history"`
+	HistoryBytes nodefile.Size     `toml:"history_bytes"`
 }
 
 // top holds the keys of [relay] itself.
@@ -134,7 +138,7 @@ func fromFile(f *nodefile.File) (*Config, error) {
 			Enabled: true, Database: "node_vitals", RetentionPolicy: "node_vitals_year_rp",
 			Duration: nodefile.Duration(365 * 24 * time.Hour), Replication: 3, Default: true,
 		},
-		Fleet: Fleet{ForgetAfter: nodefile.Duration(7 * 24 * time.Hour), MaxNodes: 10_000},
+		Fleet: Fleet{ForgetAfter: nodefile.Duration(7 * 24 * time.Hour), MaxNodes: 10_000, History: nodefile.Duration(6 * time.Hour), HistoryBytes: 64e6},
 	}
 	var errs []error
 	for key, why := range later {

@@ -49,7 +49,7 @@ func TestDefaults(t *testing.T) {
 			Enabled: true, Database: "node_vitals", RetentionPolicy: "node_vitals_year_rp",
 			Duration: nodefile.Duration(8760 * time.Hour), Replication: 3, Default: true,
 		},
-		Fleet: Fleet{ForgetAfter: nodefile.Duration(168 * time.Hour), MaxNodes: 10_000},
+		Fleet: Fleet{ForgetAfter: nodefile.Duration(168 * time.Hour), MaxNodes: 10_000, History: nodefile.Duration(6 * time.Hour), HistoryBytes: 64e6},
 	}
 	if d := cmp.Diff(want, c); d != "" {
 		t.Error(d)
@@ -134,6 +134,8 @@ func TestMistakes(t *testing.T) {
 		{"nothing kept", "[relay.queue]\nkept_bytes = 0", `node.toml:2:1: relay.queue.kept_bytes: with no destination and nothing kept, every line would be thrown away; add [[relay.destinations]] or let kept_bytes be more than 0`},
 		{"short policy", "[relay.provision]\nduration = '10s'", `node.toml:2:1: relay.provision.duration: must be at least 1h, or 0 to keep the lines for ever`},
 		{"fleet ages", "[relay.fleet]\nlate_after = '1m'\ndown_after = '30s'", `node.toml:3:1: relay.fleet.down_after: must not be shorter than late_after`},
+		{"history", "[relay.fleet]\nhistory = '1m'", `node.toml:2:1: relay.fleet.history: must be between 10m and 7d; the default is 6h, and InfluxDB remembers the rest`},
+		{"history_bytes", "[relay.fleet]\nhistory_bytes = 1", `node.toml:2:1: relay.fleet.history_bytes: must be at least 1MB; the default is 64MB`},
 		{"forgotten too soon", "[relay.fleet]\nforget_after = '10s'", `node.toml:2:1: relay.fleet.forget_after: must be at least 1m, and not shorter than down_after; the default is 7d`},
 		{"queue twice", "[[relay.queue]]\n[[relay.queue]]\n", `node.toml:2:1: relay.queue: there can be only one; write it [relay.queue]`},
 		{"neither's table", "[relys]\n", `node.toml:1:1: relys: neither vitals-agent nor vitals-relay has a table of this name; did you mean "relay"?`},

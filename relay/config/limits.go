@@ -54,5 +54,11 @@ func (f *Fleet) validate(s *nodefile.Section) []error {
 	if f.MaxNodes < 1 || f.MaxNodes > 1_000_000 {
 		errs = append(errs, s.Errorf("max_nodes", "must be between 1 and 1000000"))
 	}
+	if f.History.Std() < 10*time.Minute || f.History.Std() > 7*24*time.Hour {
+		errs = append(errs, s.Errorf("history", "must be between 10m and 7d; the default is 6h, and InfluxDB remembers the rest"))
+	}
+	if f.HistoryBytes < 1e6 {
+		errs = append(errs, s.Errorf("history_bytes", "must be at least 1MB; the default is 64MB"))
+	}
 	return errs
 }

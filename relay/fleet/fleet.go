@@ -9,6 +9,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -37,11 +38,18 @@ type Config struct {
 	// default a week.
 	ForgetAfter time.Duration
 	MaxNodes    int // default 10,000
-	// Forgotten is the file that remembers nodes forgotten by hand; empty:
-	// they are remembered until the program ends.
-	Forgotten string
-	Now       func() time.Time // default time.Now
-	Logger    *slog.Logger
+	// History is how long the chief vitals are remembered, default 6 h, and
+	// HistoryBytes how much memory that may take for all nodes, default 64 MB.
+	History      time.Duration
+	HistoryBytes int64
+	// Directory is where the view keeps what must outlive the program: the
+	// snapshot, and which nodes were forgotten and retired by hand. Empty:
+	// nothing does.
+	Directory string
+	// Version is the relay's own: a vitals-agent of an older one is outdated.
+	Version string
+	Now     func() time.Time // default time.Now
+	Logger  *slog.Logger
 }
 
 // View is the fleet as it was last seen.
@@ -62,21 +70,35 @@ type View struct {
 	mu      sync.Mutex
 	records map[string]*record
 	evicted time.Time // when room for new nodes was last looked for
+	shelf   shelf
+	events  events
 
-	forgotten forgotten
+	forgotten, retired marks
+	restored           time.Time // of the last snapshot; what came before is known
 }
+
+// lens is how records are looked at: when, and by which measures.
+type lens struct {
+	now     time.Time
+	since   time.Time // when the relay began to listen
+	limits  limits
+	version string
+}
+
+func (v *View) lens() lens { return lens{v.config.Now(), v.started, v.limits, v.config.Version} }
 
 // Write is a write that was accepted, as the door saw it.
 type Write struct {
 	Body     []byte // sound lines
 	Lines    int    // how many the write had, if Body is only its head
 	Received time.Time
-	Address  string // of the client, without port; empty if it is not known
-	Client   string // as it calls itself (User-Agent)
-	Token    string // the ID of the token it used; empty: none
+	Unit     time.Duration // of the timestamps; 0: nanoseconds
+	Address  string        // of the client, without port; empty if it is not known
+	Client   string        // as it calls itself (User-Agent)
+	Token    string        // the ID of the token it used; empty: none
 }
 
-// New makes an empty view. Run keeps it current.
+// New makes a view of what an earlier one has saved. Run keeps it current.
 func New(config Config) *View {
 	if config.MaxNodes == 0 {
 		config.MaxNodes = 10_000
@@ -84,21 +106,43 @@ func New(config Config) *View {
 	if config.ForgetAfter == 0 {
 		config.ForgetAfter = 7 * 24 * time.Hour
 	}
+	if config.History == 0 {
+		config.History = 6 * time.Hour
+	}
+	if config.HistoryBytes == 0 {
+		config.HistoryBytes = 64e6
+	}
 	if config.Now == nil {
 		config.Now = time.Now
+	}
+	if config.Logger == nil {
+		config.Logger = slog.New(slog.DiscardHandler)
 	}
 	v := &View{
 		config: config, limits: limits{config.LateAfter, config.DownAfter}, started: config.Now(),
 		offered: make(chan *Write, waiting), free: make(chan *Write, waiting),
-		records: map[string]*record{}, forgotten: forgotten{path: config.Forgotten},
-	}
-	if err := v.forgotten.load(); err != nil && config.Logger != nil {
-		config.Logger.Warn("nodes that were forgotten may come back", "error", err)
+		records: map[string]*record{}, shelf: shelf{keep: config.History, max: int(config.HistoryBytes / blockBytes)},
+		events: events{more: make(chan struct{})},
 	}
 	for range waiting {
 		v.free <- new(Write)
 	}
+	v.restore()
 	return v
+}
+
+// restore reads what an earlier view has saved. What cannot be read is left
+// out: nodes come back with their next lines.
+func (v *View) restore() {
+	if dir := v.config.Directory; dir != "" {
+		v.forgotten.path, v.retired.path = filepath.Join(dir, "forgotten.json"), filepath.Join(dir, "retired.json")
+	}
+	if err := errors.Join(v.forgotten.load(), v.retired.load()); err != nil {
+		v.config.Logger.Warn("nodes that were forgotten or retired may come back", "error", err)
+	}
+	if err := v.load(); err != nil {
+		v.config.Logger.Warn("the history of the nodes begins anew", "error", err)
+	}
 }
 
 // Offer shows a write to the view. It copies what it needs and never waits;
@@ -132,18 +176,30 @@ func head(body []byte, n int) []byte {
 	return body[:i]
 }
 
+// Kept walks through the writes that the relay has kept, oldest first.
+type Kept func(ctx context.Context, fn func(w Write) error) error
+
 // Run applies what is offered until ctx ends. First it looks through what is
-// kept: kept calls its function with each write, oldest first.
-func (v *View) Run(ctx context.Context, kept func(ctx context.Context, fn func(gzipBody []byte, lines int, received time.Time) error) error) {
+// kept, whose bodies are gzip, as far as that is not in the snapshot.
+func (v *View) Run(ctx context.Context, kept Kept) {
 	if kept != nil {
 		v.rebuild(ctx, kept)
 	}
+	v.judge(true)
+	second, save := time.NewTicker(time.Second), time.NewTicker(saveEvery)
+	defer second.Stop()
+	defer save.Stop()
+	defer v.save()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case s := <-v.offered:
 			v.take(s)
+		case <-second.C:
+			v.judge(false)
+		case <-save.C:
+			v.save()
 		}
 	}
 }
@@ -161,10 +217,8 @@ func (v *View) take(s *Write) {
 func (v *View) apply(w Write) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	var name string
-	var rec *record
-	var old bool
-	pending, seen := 0, 0
+	var at visit
+	seen := 0
 	for body := w.Body; ; {
 		l, rest, err := line.Cut(body)
 		if err == io.EOF {
@@ -175,28 +229,58 @@ func (v *View) apply(w Write) {
 			continue
 		}
 		seen++
-		if n, ok := nodeOf(l); !ok {
+		name, ok := nodeOf(l)
+		if !ok {
 			continue
-		} else if rec == nil || string(n) != name {
-			if rec != nil {
-				rec.arrive(w, pending, v.limits)
-			}
-			name, pending, rec = string(n), 0, nil
-			if v.forgotten.has(name, w.Received) {
-				continue
-			}
-			if rec = v.record(name, w.Received); rec == nil {
-				v.refused.Add(1)
-				continue
-			}
-			old = w.Received.Before(rec.seen)
 		}
-		pending++
-		rec.apply(l, w.Received, old)
+		if string(name) != at.name {
+			v.leave(&at, &w)
+			at = v.enter(string(name), &w)
+		}
+		if at.rec == nil {
+			continue
+		}
+		at.lines++
+		at.touched.note(l.Measurement)
+		at.rec.clock.read(l, w.Unit)
+		at.rec.apply(l, w.Received, at.old)
 	}
-	if rec != nil {
-		rec.arrive(w, pending+max(0, w.Lines-seen), v.limits)
+	at.lines += max(0, w.Lines-seen)
+	v.leave(&at, &w)
+}
+
+// visit is what a write says of one node: most speak of one only.
+type visit struct {
+	name    string
+	rec     *record // nil: nothing is noted of it
+	old     bool    // newer lines have been applied
+	lines   int
+	touched touched
+}
+
+func (v *View) enter(name string, w *Write) visit {
+	at := visit{name: name}
+	if v.forgotten.covers(name, w.Received) {
+		return at
 	}
+	if at.rec = v.record(name, w.Received); at.rec == nil {
+		v.refused.Add(1)
+		return at
+	}
+	at.old = w.Received.Before(at.rec.seen)
+	return at
+}
+
+func (v *View) leave(at *visit, w *Write) {
+	if at.rec == nil {
+		return
+	}
+	at.rec.arrive(w, at.lines, v.limits)
+	at.rec.clock.arrive(w.Received)
+	if v.retired.covers(at.name, w.Received) {
+		at.rec.retired = true
+	}
+	at.rec.remember(w.Received, at.touched, &v.shelf)
 }
 
 // nodeOf is the raw name of the node that a line speaks of.
@@ -234,23 +318,51 @@ func (v *View) evict(now time.Time) bool {
 func (v *View) forgetSilent(now time.Time) {
 	for name, r := range v.records {
 		if now.Sub(r.seen) > v.config.ForgetAfter {
-			delete(v.records, name)
+			v.remove(name)
 		}
 	}
 }
 
+func (v *View) remove(raw string) {
+	v.records[raw].forget(&v.shelf)
+	delete(v.records, raw)
+}
+
 // Nodes returns every node, by name.
 func (v *View) Nodes() []Node {
-	now := v.config.Now()
 	v.mu.Lock()
-	v.forgetSilent(now)
+	through := v.lens()
+	v.forgetSilent(through.now)
 	nodes := make([]Node, 0, len(v.records))
 	for name, r := range v.records {
-		nodes = append(nodes, r.node(unescape(name), now, v.started, v.limits))
+		nodes = append(nodes, r.node(unescape(name), through))
 	}
 	v.mu.Unlock()
 	slices.SortFunc(nodes, func(a, b Node) int { return strings.Compare(a.Name, b.Name) })
 	return nodes
+}
+
+// Node returns one node.
+func (v *View) Node(name string) (Node, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	r := v.named(name)
+	if r == nil {
+		return Node{}, ErrNoNode
+	}
+	return r.node(name, v.lens()), nil
+}
+
+// named finds the record of a node: by its name as it stands in lines, which
+// mostly is the name itself.
+func (v *View) named(name string) *record {
+	if r := v.records[name]; r != nil && unescape(name) == name {
+		return r
+	}
+	for _, raw := range v.rawNames(name) {
+		return v.records[raw]
+	}
+	return nil
 }
 
 // unescape reads a raw tag value.
@@ -274,11 +386,11 @@ func (v *View) Stats() Stats {
 	return Stats{DroppedWrites: v.dropped.Load(), RefusedLines: v.refused.Load()}
 }
 
-// rebuild looks through what is kept, newest nodes' lines first in line all
-// the while: they are applied between two kept writes.
-func (v *View) rebuild(ctx context.Context, kept func(context.Context, func([]byte, int, time.Time) error) error) {
+// rebuild looks through what is kept; what comes in meanwhile is applied
+// between two kept writes.
+func (v *View) rebuild(ctx context.Context, kept Kept) {
 	var r reader
-	err := kept(ctx, func(body []byte, lines int, received time.Time) error {
+	err := kept(ctx, func(w Write) error {
 		for waiting := true; waiting; {
 			select {
 			case s := <-v.offered:
@@ -287,17 +399,21 @@ func (v *View) rebuild(ctx context.Context, kept func(context.Context, func([]by
 				waiting = false
 			}
 		}
+		if !w.Received.After(v.restored) {
+			return ctx.Err()
+		}
 		limit := maxSample
-		if v.started.Sub(received) > time.Hour {
+		if v.started.Sub(w.Received) > time.Hour {
 			limit = headSample // long ago: who it was is enough
 		}
-		raw, err := r.inflate(body, limit)
+		raw, err := r.inflate(w.Body, limit)
 		if err == nil {
-			v.apply(Write{Body: raw, Lines: lines, Received: received})
+			w.Body = raw
+			v.apply(w)
 		}
 		return ctx.Err()
 	})
-	if err != nil && !errors.Is(err, context.Canceled) && v.config.Logger != nil {
+	if err != nil && !errors.Is(err, context.Canceled) {
 		v.config.Logger.Warn("the nodes could not all be read back from what is kept; they return with their next lines", "error", err)
 	}
 }

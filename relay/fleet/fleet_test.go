@@ -87,7 +87,7 @@ func TestVitals(t *testing.T) {
 			if tt.want.IntervalSeconds == 0 {
 				tt.want.IntervalSeconds = 10
 			}
-			ignore := cmpopts.IgnoreFields(Node{}, "LastSeen", "LinesPerMinute")
+			ignore := cmpopts.IgnoreFields(Node{}, "FirstSeen", "LastSeen", "LinesPerMinute")
 			if d := cmp.Diff(tt.want, nodes[0], ignore, cmpopts.EquateEmpty(), cmpopts.EquateApprox(0, 1e-9)); d != "" {
 				t.Error(d)
 			}
@@ -226,15 +226,15 @@ func TestRunAppliesWhatIsKeptAndWhatIsOffered(t *testing.T) {
 	v := New(Config{})
 	ctx, cancel := context.WithCancel(t.Context())
 	v.Offer(Write{Body: []byte("cpu,cpu=cpu-total,host=both usage_idle=50 1\n"), Lines: 1, Address: "10.0.0.1", Received: time.Now()})
-	kept := func(ctx context.Context, fn func([]byte, int, time.Time) error) error {
+	kept := func(ctx context.Context, fn func(Write) error) error {
 		for i, text := range []string{
 			"cpu,cpu=cpu-total,host=both usage_idle=1 1\nmem,host=both used_percent=7 1\n", "m,host=old v=1 1\n",
 		} {
-			if err := fn(influx.Gzip(nil, []byte(text)), 2, time.Now().Add(time.Duration(i-10)*time.Minute)); err != nil {
+			if err := fn(Write{Body: influx.Gzip(nil, []byte(text)), Lines: 2, Received: time.Now().Add(time.Duration(i-10) * time.Minute)}); err != nil {
 				return err
 			}
 		}
-		return fn([]byte("not gzip"), 1, time.Now())
+		return fn(Write{Body: []byte("not gzip"), Lines: 1, Received: time.Now()})
 	}
 	done := make(chan struct{})
 	go func() { defer close(done); v.Run(ctx, kept) }()
@@ -267,8 +267,8 @@ func TestInflateStopsAtALine(t *testing.T) {
 }
 
 func TestCount(t *testing.T) {
-	got := Count([]Node{{State: Up}, {State: Down}, {State: Late}, {State: Up}})
-	if got != (Counts{2, 1, 1}) {
+	got := Count([]Node{{State: Up}, {State: Down}, {State: Late}, {State: Up}, {State: Retired}})
+	if got != (Counts{Up: 2, Late: 1, Down: 1, Retired: 1}) {
 		t.Errorf("%+v", got)
 	}
 }
@@ -285,8 +285,8 @@ func BenchmarkApply(b *testing.B) {
 
 func TestForgottenNodesComeBackOnlyWhenTheyWrite(t *testing.T) {
 	now := start
-	path := filepath.Join(t.TempDir(), "forgotten.json")
-	open := func() *View { return New(Config{Now: func() time.Time { return now }, Forgotten: path}) }
+	dir := t.TempDir()
+	open := func() *View { return New(Config{Now: func() time.Time { return now }, Directory: dir}) }
 	names := func(v *View) string {
 		var all []string
 		for _, n := range v.Nodes() {
@@ -318,14 +318,14 @@ func TestForgottenNodesComeBackOnlyWhenTheyWrite(t *testing.T) {
 }
 
 func TestTheForgottenAreBounded(t *testing.T) {
-	f := forgotten{path: filepath.Join(t.TempDir(), "f"), names: map[string]time.Time{}}
-	for i := range maxForgotten {
+	f := marks{path: filepath.Join(t.TempDir(), "f"), names: map[string]time.Time{}}
+	for i := range maxMarks {
 		f.names[fmt.Sprint(i)] = start.Add(time.Duration(i) * time.Second)
 	}
 	if err := f.add([]string{"new"}, start.Add(24*time.Hour)); err != nil {
 		t.Fatal(err)
 	}
-	if err := f.load(); err != nil || len(f.names) != maxForgotten || !f.has("new", start) || f.has("0", time.Time{}) {
+	if err := f.load(); err != nil || len(f.names) != maxMarks || !f.covers("new", start) || f.covers("0", time.Time{}) {
 		t.Errorf("%v, %d names", err, len(f.names))
 	}
 	if err := os.WriteFile(f.path, []byte("{"), 0o600); err != nil {

@@ -1,67 +1,82 @@
 package fleet
 
 import (
-	"maps"
+	"cmp"
+	"strings"
 	"time"
 
-	"github.com/rpicluster/vitals/internal/line"
-)
-
-// vital is an index into a record's figures.
-type vital uint8
-
-const (
-	cpuPercent vital = iota
-	cpuMHz
-	ramUsed
-	ramAvailable
-	ramTotal
-	ramPercent
-	swapUsed
-	swapFree
-	swapTotal
-	swapPercent
-	vitals // how many there are
+	"golang.org/x/mod/semver"
 )
 
 const (
-	maxFacts    = 32
-	maxFactText = 256
-	maxSensors  = 64
-	historySize = 60
+	maxFacts     = 32
+	maxFactBytes = 4 << 10 // of all facts of a node, and of its tags
+	maxSensors   = 64
+	recentSize   = 60
+	maxClient    = 128 // bytes of what a client calls itself
 )
 
 // record is what is known of one node.
 type record struct {
+	first   time.Time // when it was first seen
 	seen    time.Time
 	address string
+	client  string
+	token   string
 	rhythm  rhythm
 	lines   int64
 	rate    rate
+	clock   clock
+	peers   peers
+	boots   boots
+	retired bool
+	told    told // what events have told of it
 
-	figures [vitals]float64
-	known   [vitals]bool
-	sensors map[string]reading
-	facts   map[string]any
+	rebooted time.Time // when it was last seen to start again
+	uptimeAt time.Time // when its uptime was last read
 
-	history [historySize]float32 // of cpuPercent, a ring
+	figures    [vitals]float64
+	known      [vitals]bool
+	sensors    map[string]reading
+	disks      map[string]disk
+	collectors map[string]collector
+	facts      map[string]any
+	tags       map[string]string
+	rawTags    string // what tags was made of
+
+	throttling      [len(throttles)]bool
+	throttlingKnown bool
+
+	recent  [recentSize]float32 // of cpuPercent, a ring
 	written int
+	history [chiefs]series
 }
 
 // arrive notes that lines came in by a write.
-func (r *record) arrive(w Write, lines int, l limits) {
+func (r *record) arrive(w *Write, lines int, l limits) {
 	at := w.Received
 	if !r.seen.IsZero() {
 		r.rhythm.note(at.Sub(r.seen), l)
 	}
-	if at.After(r.seen) {
+	if r.first.IsZero() || at.Before(r.first) {
+		r.first = at
+	}
+	if !at.Before(r.seen) {
 		r.seen = at
+		r.retired = false
+		r.client, r.token = cmp.Or(clip(w.Client, maxClient), r.client), cmp.Or(w.Token, r.token)
+		r.address = cmp.Or(w.Address, r.address)
 	}
-	if w.Address != "" {
-		r.address = w.Address
-	}
+	r.peers.note(w.Address, at)
 	r.lines += int64(lines)
 	r.rate.add(at, lines)
+}
+
+func clip(s string, n int) string {
+	if len(s) > n {
+		return s[:n]
+	}
+	return s
 }
 
 // set notes a figure; an old one only fills a gap.
@@ -71,170 +86,141 @@ func (r *record) set(v vital, value float64, old bool) {
 	}
 	r.figures[v], r.known[v] = value, true
 	if v == cpuPercent {
-		r.history[r.written%historySize] = float32(value)
+		r.recent[r.written%recentSize] = float32(value)
 		r.written++
 	}
 }
 
-// apply reads the vitals out of a line that arrived at the given time. old
-// says that newer lines of the node have been applied already.
-func (r *record) apply(l line.Line, at time.Time, old bool) {
-	switch string(l.Measurement) {
-	case "cpu":
-		r.applyCPU(l, at, old)
-	case "mem":
-		r.applyFields(l, memFields, old)
-	case "swap":
-		r.applyFields(l, swapFields, old)
-	case "ram": // the cluster's older name
-		r.applyFields(l, ramFields, old)
-	case "temp":
-		sensor, _ := l.Tag("sensor")
-		for key, raw := range l.EachField() {
-			if v, ok := line.Float(raw); ok && key == "temp" {
-				r.warm(sensor, v, at, old)
-			}
-		}
-	case "node_info":
-		r.applyFacts(l, old)
+// figure is a number that may not be known.
+type figure struct {
+	value float64
+	known bool
+}
+
+func (f figure) pointer() *float64 {
+	if !f.known {
+		return nil
 	}
+	return &f.value
 }
 
-type fieldVital struct {
-	field string
-	vital vital
+func (r *record) figure(v vital) figure { return figure{r.figures[v], r.known[v]} }
+
+// store is something that fills: which figures tell how far, and which facts
+// tell its size if the lines do not.
+type store struct {
+	used, total, free, percent vital
+	facts                      [4]string
 }
 
-// The fields that hold vitals, by measurement. Tables, not maps: they are
-// walked for each field of each line.
 var (
-	memFields = [...]fieldVital{
-		{"used", ramUsed}, {"total", ramTotal}, {"available", ramAvailable}, {"used_percent", ramPercent},
-	}
-	ramFields  = [...]fieldVital{{"free", ramAvailable}, {"used", ramUsed}, {"total", ramTotal}, {"used_percent", ramPercent}}
-	swapFields = [...]fieldVital{
-		{"used", swapUsed}, {"total", swapTotal}, {"free", swapFree}, {"used_percent", swapPercent},
-	}
+	ram  = store{ramUsed, ramTotal, ramAvailable, ramPercent, [4]string{"ram_total", "ram_total_bytes", "ram_bytes", "ram"}}
+	swap = store{swapUsed, swapTotal, swapFree, swapPercent, [4]string{"swap_total", "swap_total_bytes", "swap_bytes", "swap"}}
 )
 
-func (r *record) applyFields(l line.Line, fields [4]fieldVital, old bool) {
-	for key, raw := range l.EachField() {
-		for _, f := range fields {
-			if f.field != key {
-				continue
-			}
-			if v, ok := line.Float(raw); ok {
-				r.set(f.vital, v, old)
-			}
+// level is how full a store is. A node that sends only what is free has told
+// its total once, among its facts; percent is 0 to 100.
+func (r *record) level(s store) (used, total, percent figure) {
+	used, total, percent = r.figure(s.used), r.figure(s.total), r.figure(s.percent)
+	for _, name := range s.facts {
+		if v, ok := number(r.facts[name]); ok && v > 0 && !total.known {
+			total = figure{v, true}
 		}
 	}
+	if free := r.figure(s.free); !used.known && total.known && free.known {
+		used = figure{max(0, total.value-free.value), true}
+	}
+	if !percent.known && used.known && total.known {
+		percent.known = true
+		if total.value > 0 {
+			percent.value = clamp(100*used.value/total.value, 0, 100)
+		}
+	}
+	return used, total, percent
 }
 
-// applyCPU reads Telegraf's line of all CPUs together, or the cluster's only
-// one, which has no tag cpu.
-func (r *record) applyCPU(l line.Line, at time.Time, old bool) {
-	if cpu, ok := l.RawTag("cpu"); ok && string(cpu) != "cpu-total" {
-		return
+// cores is how many CPUs the node has, by its lines or its facts.
+func (r *record) cores() figure {
+	if n := r.figure(cpus); n.known {
+		return n
 	}
-	for key, raw := range l.EachField() {
-		v, ok := line.Float(raw)
-		if !ok {
-			continue
-		}
-		switch key {
-		case "usage_idle":
-			r.set(cpuPercent, clamp(100-v, 0, 100), old)
-		case "percentage":
-			r.set(cpuPercent, clamp(v, 0, 100), old)
-		case "frequency", "frequency_mhz":
-			r.set(cpuMHz, v, old)
-		case "temperature":
-			r.warm("cpu", v, at, old)
-		}
-	}
+	n, ok := number(r.facts["cores"])
+	return figure{n, ok}
 }
 
-func (r *record) applyFacts(l line.Line, old bool) {
-	if old && r.facts != nil {
-		return
+// up is for how many seconds the machine had been up when it was last seen.
+func (r *record) up() figure {
+	if r.known[uptime] {
+		return figure{r.figures[uptime] + max(0, r.seen.Sub(r.uptimeAt).Seconds()), true}
 	}
-	facts := make(map[string]any, 16)
-	for key, raw := range l.EachField() {
-		if len(facts) >= maxFacts || len(key) > maxFactText {
-			break
-		}
-		value := line.Value(raw)
-		if text, ok := value.(string); ok && len(text) > maxFactText {
-			value = text[:maxFactText]
-		}
-		facts[key] = value
-	}
-	r.facts = facts
+	boot, ok := number(r.facts["boot_time"])
+	seconds := float64(r.seen.Unix()) - boot
+	return figure{seconds, ok && seconds >= 0}
 }
 
 // node is the record as others may see it.
-func (r *record) node(name string, now, listeningSince time.Time, l limits) Node {
-	interval := r.rhythm.interval()
+func (r *record) node(name string, through lens) Node {
+	now, interval := through.now, r.rhythm.interval()
 	n := Node{
-		Name: name, State: l.state(now, r.seen, listeningSince, interval),
+		Name: name, State: r.judge(through), New: now.Sub(r.first) < newFor && r.first.After(through.since),
+		Conflict: r.conflict(now, interval), FirstSeen: r.first,
 		LastSeen: r.seen, SecondsSinceSeen: max(0, now.Sub(r.seen).Seconds()), IntervalSeconds: interval.Seconds(),
-		Address: r.address, Lines: r.lines, LinesPerMinute: r.rate.perMinute(now),
-		CPUPercent: r.get(cpuPercent), CPUMHz: r.get(cpuMHz),
-		RAMUsedBytes: r.get(ramUsed), RAMAvailableBytes: r.get(ramAvailable), RAMTotalBytes: r.get(ramTotal), RAMPercent: r.get(ramPercent),
-		SwapUsedBytes: r.get(swapUsed), SwapFreeBytes: r.get(swapFree), SwapTotalBytes: r.get(swapTotal), SwapPercent: r.get(swapPercent),
-		Facts: maps.Clone(r.facts), CPUHistory: r.cpuHistory(),
+		Address: r.address, Client: r.client, Outdated: outdated(r.client, through.version), Token: r.token,
+		Lines: r.lines, LinesPerMinute: r.rate.perMinute(now),
+		ClockSkewSeconds: r.clock.skew(interval), UptimeSeconds: r.up().pointer(),
+		CPUPercent: r.figure(cpuPercent).pointer(), CPUMHz: r.figure(cpuMHz).pointer(), Cores: r.cores().pointer(), Load1: r.figure(load1).pointer(),
+		RAMAvailableBytes: r.figure(ramAvailable).pointer(), SwapFreeBytes: r.figure(swapFree).pointer(),
+		Throttling: r.throttled(), Collectors: r.collectorList(interval),
+		Facts: r.facts, Tags: r.tags, CPUHistory: r.cpuHistory(),
 	}
+	if !r.rebooted.IsZero() && now.Sub(r.rebooted) < rebootedFor {
+		n.RebootedAt = r.rebooted
+	}
+	used, total, percent := r.level(ram)
+	n.RAMUsedBytes, n.RAMTotalBytes, n.RAMPercent = used.pointer(), total.pointer(), percent.pointer()
+	used, total, percent = r.level(swap)
+	n.SwapUsedBytes, n.SwapTotalBytes, n.SwapPercent = used.pointer(), total.pointer(), percent.pointer()
 	n.TemperatureSensor, n.TemperatureCelsius = r.temperature(interval)
-	n.derive()
+	if path, d, ok := r.fullestDisk(interval); ok {
+		n.DiskPath, n.DiskPercent, n.DiskUsedBytes, n.DiskTotalBytes = path, &d.percent, &d.used, &d.total
+	}
 	return n
 }
 
-func (r *record) get(v vital) *float64 {
-	if !r.known[v] {
-		return nil
+// judge is what the node's silence means now.
+func (r *record) judge(through lens) State {
+	if r.retired {
+		return Retired
 	}
-	value := r.figures[v]
-	return &value
+	return through.limits.state(through.now, r.seen, through.since, r.rhythm.interval())
+}
+
+// outdated reports whether a client is our agent of an older version than ours.
+func outdated(client, version string) bool {
+	name, _, _ := strings.Cut(client, " ")
+	agent, isOurs := strings.CutPrefix(name, "vitals-agent/")
+	agent, version = semantic(agent), semantic(version)
+	return isOurs && semver.IsValid(agent) && semver.IsValid(version) && semver.Compare(agent, version) < 0
+}
+
+func semantic(version string) string { return "v" + strings.TrimPrefix(version, "v") }
+
+func (r *record) throttled() (now []string) {
+	for i, is := range r.throttling {
+		if is {
+			now = append(now, throttles[i].text)
+		}
+	}
+	return now
 }
 
 func (r *record) cpuHistory() []float32 {
-	n := min(r.written, historySize)
+	n := min(r.written, recentSize)
 	history := make([]float32, n)
 	for i := range history {
-		history[i] = r.history[(r.written-n+i)%historySize]
+		history[i] = r.recent[(r.written-n+i)%recentSize]
 	}
 	return history
-}
-
-// derive fills in what follows from the rest: a node that sends only what is
-// free has told its total once, among its facts.
-func (n *Node) derive() {
-	fromFact := func(total **float64, facts ...string) {
-		for _, name := range facts {
-			if v, ok := number(n.Facts[name]); ok && *total == nil && v > 0 {
-				*total = &v
-			}
-		}
-	}
-	fromFact(&n.RAMTotalBytes, "ram_total", "ram_total_bytes", "ram_bytes", "ram")
-	fromFact(&n.SwapTotalBytes, "swap_total", "swap_total_bytes", "swap_bytes", "swap")
-	complete(&n.RAMUsedBytes, &n.RAMPercent, n.RAMTotalBytes, n.RAMAvailableBytes)
-	complete(&n.SwapUsedBytes, &n.SwapPercent, n.SwapTotalBytes, n.SwapFreeBytes)
-}
-
-// complete derives what is used from total and free, and percent from both.
-func complete(used, percent **float64, total, free *float64) {
-	if *used == nil && total != nil && free != nil {
-		v := max(0, *total-*free)
-		*used = &v
-	}
-	if *percent == nil && *used != nil && total != nil {
-		v := 0.0
-		if *total > 0 {
-			v = clamp(100***used / *total, 0, 100)
-		}
-		*percent = &v
-	}
 }
 
 func number(v any) (float64, bool) {

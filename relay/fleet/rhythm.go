@@ -39,6 +39,16 @@ func (r *rhythm) interval() time.Duration {
 	return longest
 }
 
+// last are the gaps it goes by, oldest first.
+func (r *rhythm) last() []time.Duration {
+	n := min(r.count, len(r.gaps))
+	gaps := make([]time.Duration, n)
+	for i := range gaps {
+		gaps[i] = r.gaps[(r.count-n+i)%len(r.gaps)]
+	}
+	return gaps
+}
+
 // limits say when silence is late and when it is down; zero means by rhythm.
 type limits struct{ lateAfter, downAfter time.Duration }
 

@@ -31,7 +31,7 @@ func (r *record) warm(sensor string, celsius float64, at time.Time, old bool) {
 		return
 	}
 	was, ok := r.sensors[sensor]
-	if ok && old || !ok && len(r.sensors) >= maxSensors || len(sensor) > maxFactText {
+	if ok && old || !ok && len(r.sensors) >= maxSensors || len(sensor) > maxName {
 		return
 	}
 	if r.sensors == nil {

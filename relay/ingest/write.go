@@ -222,7 +222,8 @@ func (h *Handler) keep(r *http.Request, q *request, p *writeParams, rep line.Rep
 	q.grant.Accepted(r, rep, p.precision, q.raw)
 	if h.config.Fleet != nil {
 		h.config.Fleet.Offer(fleet.Write{
-			Body: q.raw, Lines: rep.Lines, Received: now, Address: host(r.RemoteAddr), Client: r.UserAgent(), Token: q.grant.ID(),
+			Body: q.raw, Lines: rep.Lines, Received: now, Unit: p.precision.Duration(),
+			Address: host(r.RemoteAddr), Client: r.UserAgent(), Token: q.grant.ID(),
 		})
 	}
 	return nil
