@@ -5,7 +5,9 @@ VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev
 PORT     ?= 8186
 FUZZTIME ?= 10s
 TARGETS  ?= amd64 arm64 armv6
+PART     ?= all
 BENCH_SECONDS ?= 60
+BENCH_ROUNDS  ?= 5
 
 PROGRAMS := vitals-agent vitals-relay
 # What no program needs and every one would carry: gRPC's debugging pages with
@@ -47,11 +49,13 @@ e2e: go-version ## the programs from outside, with a real InfluxDB
 fuzz: go-version ## every fuzz target for FUZZTIME (10s)
 	@GO="$(GO)" sh tests/fuzz.sh $(FUZZTIME)
 
-bench: go-version ## size and speed: the programs beside what is installed (PEERS=install installs it), then the Go benchmarks
+bench: go-version ## size and speed beside what is installed (PEERS=install installs it), then the Go benchmarks; PART=relay, PART=agent
 	@$(MAKE) --no-print-directory dist TARGETS=amd64
 	@[ "$(PEERS)" != install ] || GO="$(GO)" sh tests/bench/install.sh
-	@$(GO) run ./tests/bench -programs dist/linux-amd64 -seconds $(BENCH_SECONDS) -telegraf "$(TELEGRAF)"
-	$(GO) test -run '^$$' -bench . -benchmem ./agent/... ./internal/... ./plugins/... ./relay/...
+	@mkdir -p bin
+	@$(BUILD) -o bin/vitals-bench ./tests/bench
+	@bin/vitals-bench -part $(PART) -programs dist/linux-amd64 -seconds $(BENCH_SECONDS) -rounds $(BENCH_ROUNDS) -telegraf "$(TELEGRAF)"
+	@[ $(PART) != all ] || $(GO) test -run '^$$' -bench . -benchmem ./agent/... ./internal/... ./plugins/... ./relay/...
 
 dist: go-version ## static builds of both programs for amd64, arm64 and ARMv6 into dist/
 	@set -e; for target in $(TARGETS); do \

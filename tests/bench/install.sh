@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs the peers of make bench: as root on Debian the exporters' packages,
-# whose services do not start; and a Telegraf with nothing but the plugins that
+# Installs the peers of make bench: as root on Debian their packages, whose
+# services do not start; and a Telegraf with nothing but the plugins that
 # the bench uses, built from the version that tests/telegraf names into
 # bin/telegraf.
 set -eu
@@ -8,6 +8,8 @@ set -eu
 GO=${GO:-go}
 missing=''
 [ -x /usr/bin/prometheus-node-exporter ] || missing="$missing prometheus-node-exporter"
+[ -x /usr/sbin/nginx ] || missing="$missing nginx"
+[ -x /usr/bin/vmagent ] || missing="$missing victoria-metrics"
 [ -x /usr/sbin/collectd ] || missing="$missing collectd-core"
 # What collectd's write_http needs; its package only suggests it.
 ldconfig -p | grep -q libcurl-gnutls.so || missing="$missing libcurl3-gnutls"

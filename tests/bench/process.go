@@ -20,6 +20,7 @@ import (
 // process is a subject that runs.
 type process struct {
 	subject subject
+	address string // of $PORT
 	binary  string
 	size    int64
 	cmd     *exec.Cmd
@@ -47,8 +48,9 @@ type figures struct {
 }
 
 // start runs a subject from a copy of its program: one that runs twice would
-// share its pages with itself, and each would look smaller than it is.
-func start(dir string, s subject) (*process, error) {
+// share its pages with itself, and each would look smaller than it is. What it
+// writes is given to take, or forgotten.
+func start(dir string, s subject, take http.Handler) (*process, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
@@ -57,13 +59,14 @@ func start(dir string, s subject) (*process, error) {
 	if p.size, err = copyFile(p.binary, s.program); err != nil {
 		return nil, err
 	}
-	if p.sink, err = newSink(); err != nil {
+	if p.sink, err = newSink(take); err != nil {
 		return nil, err
 	}
 	port, err := freePort()
 	if err != nil {
 		return nil, err
 	}
+	p.address = fmt.Sprintf("127.0.0.1:%d", port)
 	fill := strings.NewReplacer("$DIR", dir, "$SINK", p.sink.address, "$PORT", fmt.Sprint(port))
 	if s.file != "" {
 		if err := os.WriteFile(filepath.Join(dir, "config"), []byte(fill.Replace(s.file)), 0o600); err != nil {
@@ -87,7 +90,7 @@ func start(dir string, s subject) (*process, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	p.stop = cancel
 	if s.scrape > 0 {
-		p.wg.Go(func() { p.scrape(ctx, fmt.Sprintf("http://127.0.0.1:%d/metrics", port)) })
+		p.wg.Go(func() { p.scrape(ctx, "http://"+p.address+"/metrics") })
 	}
 	return p, nil
 }
@@ -182,13 +185,16 @@ type sink struct {
 	requests atomic.Int64
 }
 
-func newSink() (*sink, error) {
+func newSink(take http.Handler) (*sink, error) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
 	s := &sink{address: ln.Addr().String()}
-	s.server.Handler = s
+	s.server.Handler = take
+	if take == nil {
+		s.server.Handler = s
+	}
 	go func() { _ = s.server.Serve(ln) }()
 	return s, nil
 }

@@ -41,12 +41,6 @@ func report(w io.Writer, machine string, seconds int, all []figures) error {
 
 // targets says of a line which targets it has, and whether they are met.
 func targets(f figures, all []figures) []string {
-	verdict := func(text string, met bool) string {
-		if met {
-			return text + ": met"
-		}
-		return text + ": NOT MET"
-	}
 	switch {
 	case f.subject.kind == relay:
 		return []string{verdict(fmt.Sprintf("RSS ≤ %s idle", mega(relayRSS)), f.high.rss <= relayRSS)}
@@ -64,6 +58,13 @@ func targets(f figures, all []figures) []string {
 		}
 	}
 	return nil
+}
+
+func verdict(text string, met bool) string {
+	if met {
+		return text + ": met"
+	}
+	return text + ": NOT MET"
 }
 
 // find returns what a kind of program took in a round; nothing if it was not

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"time"
 )
@@ -29,6 +28,7 @@ const (
 	agent
 	relay
 	trimmed // the Telegraf that the agent is never larger than
+	floor   // what the relay's costs are counted in
 )
 
 const agentFile = `[agent]
@@ -131,20 +131,7 @@ func (s settings) installed(every time.Duration) []subject {
 			args: []string{"-f", "-C", "$DIR/config"}, file: fmt.Sprintf(collectdFile, int(every.Seconds())),
 		},
 	}
-	var there []subject
-	for _, p := range peers {
-		path, err := exec.LookPath(p.program)
-		if err != nil {
-			path, err = exec.LookPath(filepath.Join("/usr/sbin", p.program))
-		}
-		if err != nil {
-			fmt.Fprintf(os.Stderr, "bench: without %s: it is not here; make bench PEERS=install, or TELEGRAF=path\n", p.name)
-			continue
-		}
-		p.program = path
-		there = append(there, p)
-	}
-	return there
+	return there(peers)
 }
 
 // telegrafPath is the Telegraf that was named, or the one that

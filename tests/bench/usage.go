@@ -16,6 +16,7 @@ import (
 // usage is what a program and everything it has started take at one moment.
 type usage struct {
 	pss, rss  int64         // bytes
+	peak      int64         // the sum of what each process was resident at most
 	cpu       time.Duration // since the start, children that are gone included
 	processes int
 }
@@ -79,14 +80,14 @@ func measure(pid int) (usage, error) {
 		if !descends(id, pid, parents) {
 			continue
 		}
-		pss, rss, err := memory(id)
+		pss, rss, peak, err := memory(id)
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ESRCH) {
 			continue // gone since
 		}
 		if err != nil {
 			return usage{}, err
 		}
-		u.pss, u.rss, u.cpu = u.pss+pss, u.rss+rss, u.cpu+times[id]
+		u.pss, u.rss, u.peak, u.cpu = u.pss+pss, u.rss+rss, u.peak+peak, u.cpu+times[id]
 		u.processes++
 	}
 	if u.processes == 0 {
@@ -103,12 +104,16 @@ func descends(id, root int, parents map[int]int) bool {
 }
 
 // memory reads the sums that the kernel makes over a process's mappings.
-func memory(pid int) (pss, rss int64, err error) {
+func memory(pid int) (pss, rss, peak int64, err error) {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
 	if err != nil {
-		return 0, 0, err
+		return 0, 0, 0, err
 	}
-	return kilobytes(data, "Pss:"), kilobytes(data, "Rss:"), nil
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0, 0, 0, err
+	}
+	return kilobytes(data, "Pss:"), kilobytes(data, "Rss:"), kilobytes(status, "VmHWM:"), nil
 }
 
 // kilobytes finds the line that begins with key and returns its bytes.
