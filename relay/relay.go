@@ -45,6 +45,7 @@ type relay struct {
 
 	destinations []*destination
 	work         sync.WaitGroup // what runs besides serving requests
+	stopping     chan struct{}  // closed when no more requests are taken
 }
 
 // destination is a server and all that works for it.
@@ -58,7 +59,7 @@ type destination struct {
 
 // open opens the queue and builds every part; nothing works yet.
 func open(c *config.Config, log *slog.Logger) (*relay, error) {
-	r := &relay{config: c, log: log, id: rand.Text(), started: time.Now()}
+	r := &relay{config: c, log: log, id: rand.Text(), started: time.Now(), stopping: make(chan struct{})}
 	if err := os.MkdirAll(c.DataDirectory, 0o750); err != nil {
 		return nil, fmt.Errorf("make the data directory: %w; set data_directory below [relay] to one that can be written", err)
 	}
@@ -93,7 +94,7 @@ func (r *relay) build() error {
 		}
 		r.destinations = append(r.destinations, d)
 	}
-	pages, err := web.New(web.Config{Nodes: r.fleet.Nodes, Status: r.status, Logger: r.log})
+	pages, err := web.New(web.Config{Fleet: r.fleet, Status: r.status, Stopping: r.stopping, Logger: r.log})
 	if err != nil {
 		return err
 	}

@@ -83,6 +83,7 @@ func (r *relay) run(ctx context.Context, listener, socket net.Listener) error {
 	defer stopWork()
 	r.start(work)
 	door := r.server(r.door)
+	door.RegisterOnShutdown(func() { close(r.stopping) }) // streams go on for ever
 	side := r.server(r.control())
 	failed := make(chan error, 2)
 	go func() { failed <- door.Serve(listener) }()
@@ -151,14 +152,20 @@ func (r *relay) control() http.Handler {
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, r.status()) })
 	mux.HandleFunc("GET /nodes", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, r.fleet.Nodes()) })
 	mux.HandleFunc("POST /destinations/forget", forgets(r.forget))
-	mux.HandleFunc("POST /nodes/forget", forgets(func(name string) error {
-		err := r.fleet.Forget(name)
+	mux.HandleFunc("POST /nodes/forget", forgets(r.noted("a node is forgotten", r.fleet.Forget)))
+	mux.HandleFunc("POST /nodes/retire", forgets(r.noted("a node is retired", r.fleet.Retire)))
+	return mux
+}
+
+// noted logs what was done to a node.
+func (r *relay) noted(what string, do func(name string) error) func(name string) error {
+	return func(name string) error {
+		err := do(name)
 		if err == nil {
-			r.log.Info("a node is forgotten", "node", name)
+			r.log.Info(what, "node", name)
 		}
 		return err
-	}))
-	return mux
+	}
 }
 
 // forgets serves a request to forget something by its name.

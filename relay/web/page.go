@@ -58,7 +58,7 @@ type destination struct {
 }
 
 func (h *Handler) page() page {
-	nodes, status := h.config.Nodes(), h.config.Status()
+	nodes, status := h.config.Fleet.Nodes(), h.config.Status()
 	p := page{Counts: fleet.Count(nodes), Dense: len(nodes) > dense, EverySeconds: 2, Status: status}
 	if len(nodes) > dense {
 		p.EverySeconds = min(10, 2+len(nodes)/100)

@@ -8,7 +8,6 @@ import (
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
-	"encoding/json"
 	"html/template"
 	"io/fs"
 	"log/slog"
@@ -52,9 +51,11 @@ type Status struct {
 
 // Config is what the pages show.
 type Config struct {
-	Nodes  func() []fleet.Node
+	Fleet  Fleet
 	Status func() Status
-	Now    func() time.Time // default time.Now
+	// Stopping is closed when the relay stops: streams end then.
+	Stopping <-chan struct{}
+	Now      func() time.Time // default time.Now
 	// Hostname is what other nodes may call this machine; default os.Hostname.
 	Hostname func() (string, error)
 	Logger   *slog.Logger
@@ -62,10 +63,11 @@ type Config struct {
 
 // Handler serves the page and the API.
 type Handler struct {
-	config Config
-	mux    *http.ServeMux
-	pages  *template.Template
-	static map[string]asset
+	config  Config
+	mux     *http.ServeMux
+	pages   *template.Template
+	static  map[string]asset
+	openAPI []byte // the API's description
 
 	mu       sync.Mutex
 	fragment []byte // shared by all who watch
@@ -101,6 +103,11 @@ func New(config Config) (*Handler, error) {
 		sum := sha256.Sum256(body)
 		h.static[name] = asset{body, contentType, hex.EncodeToString(sum[:6])}
 	}
+	openAPI, err := fs.ReadFile(embedded, "assets/openapi.yaml")
+	if err != nil {
+		return nil, err
+	}
+	h.openAPI = openAPI
 	pages, err := template.New("").Funcs(template.FuncMap{"asset": h.assetURL}).ParseFS(embedded, "assets/*.html")
 	if err != nil {
 		return nil, err
@@ -109,8 +116,7 @@ func New(config Config) (*Handler, error) {
 	h.mux.HandleFunc("GET /{$}", h.servePage)
 	h.mux.HandleFunc("GET /fragment", h.serveFragment)
 	h.mux.HandleFunc("GET /assets/{name}", h.serveAsset)
-	h.mux.HandleFunc("GET /api/nodes", func(w http.ResponseWriter, r *http.Request) { h.serveJSON(w, h.config.Nodes()) })
-	h.mux.HandleFunc("GET /api/status", func(w http.ResponseWriter, r *http.Request) { h.serveJSON(w, h.config.Status()) })
+	h.routeAPI()
 	return h, nil
 }
 
@@ -136,15 +142,6 @@ func (h *Handler) serveAsset(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", a.contentType)
 	w.Header().Set("Cache-Control", "public, max-age=31536000, immutable")
 	w.Write(a.body)
-}
-
-func (h *Handler) serveJSON(w http.ResponseWriter, v any) {
-	body, err := json.Marshal(v)
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusInternalServerError)
-		return
-	}
-	answer(w, "application/json", append(body, '\n'))
 }
 
 func (h *Handler) servePage(w http.ResponseWriter, r *http.Request) {

@@ -42,10 +42,18 @@ func aStatus() Status {
 	}
 }
 
+// nodesOnly is a fleet of which only the nodes are asked for.
+type nodesOnly struct {
+	Fleet
+	nodes func() []fleet.Node
+}
+
+func (s nodesOnly) Nodes() []fleet.Node { return s.nodes() }
+
 // get asks a handler that shows nodes and status.
 func get(t *testing.T, nodes []fleet.Node, status Status, path string) (*http.Response, string) {
 	t.Helper()
-	h, err := New(Config{Nodes: func() []fleet.Node { return slices.Clone(nodes) }, Status: func() Status { return status }, Now: func() time.Time { return now }})
+	h, err := New(Config{Fleet: nodesOnly{nodes: func() []fleet.Node { return slices.Clone(nodes) }}, Status: func() Status { return status }, Now: func() time.Time { return now }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -148,7 +156,7 @@ func TestThePageAsksNobodyElse(t *testing.T) {
 	if m := inline.FindString(body); m != "" {
 		t.Errorf("inline code or style: %q", m)
 	}
-	h, err := New(Config{Nodes: func() []fleet.Node { return nil }, Status: aStatus})
+	h, err := New(Config{Fleet: nodesOnly{nodes: func() []fleet.Node { return nil }}, Status: aStatus})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -186,7 +194,7 @@ func TestAPI(t *testing.T) {
 }
 
 func TestOtherPathsAndMethods(t *testing.T) {
-	h, err := New(Config{Nodes: func() []fleet.Node { return nil }, Status: aStatus})
+	h, err := New(Config{Fleet: nodesOnly{nodes: func() []fleet.Node { return nil }}, Status: aStatus})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -202,7 +210,7 @@ func TestOtherPathsAndMethods(t *testing.T) {
 
 func TestTheFragmentIsMadeOnceASecond(t *testing.T) {
 	clock, calls := now, 0
-	h, err := New(Config{Nodes: func() []fleet.Node { calls++; return nil }, Status: aStatus, Now: func() time.Time { return clock }})
+	h, err := New(Config{Fleet: nodesOnly{nodes: func() []fleet.Node { calls++; return nil }}, Status: aStatus, Now: func() time.Time { return clock }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -217,7 +225,7 @@ func TestTheFragmentIsMadeOnceASecond(t *testing.T) {
 }
 
 func TestTheFragmentTravelsCompressed(t *testing.T) {
-	h, err := New(Config{Nodes: func() []fleet.Node { return []fleet.Node{aNode()} }, Status: aStatus})
+	h, err := New(Config{Fleet: nodesOnly{nodes: func() []fleet.Node { return []fleet.Node{aNode()} }}, Status: aStatus})
 	if err != nil {
 		t.Fatal(err)
 	}
