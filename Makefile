@@ -16,7 +16,7 @@ PROGRAMS := vitals-agent vitals-relay
 TAGS     := grpcnotrace,nethttpomithttp2
 BUILD    := CGO_ENABLED=0 $(GO) build -trimpath -tags $(TAGS) -ldflags "-s -w -X main.version=$(VERSION)"
 
-.PHONY: help build run test check unit e2e fuzz bench dist generate clean go-version
+.PHONY: help build run test check unit e2e faults fuzz bench dist generate clean go-version
 
 help: ## say what can be made
 	@echo "make TARGET, where TARGET is one of:"
@@ -45,6 +45,9 @@ unit: go-version ## unit tests with the race detector
 
 e2e: go-version ## the programs from outside, with a real InfluxDB
 	$(GO) test -v -timeout 40m ./tests/...
+
+faults: go-version ## lose nothing, in hours instead of minutes: every fault as often as the matrix of docs/guarantees.md says (VITALS_SEED=N repeats)
+	VITALS_FAULTS=full $(GO) test -v -timeout 24h -parallel 2 -run RelayFault ./tests
 
 fuzz: go-version ## every fuzz target for FUZZTIME (10s)
 	@GO="$(GO)" sh tests/fuzz.sh $(FUZZTIME)

@@ -2,10 +2,12 @@
 # Installs what the tests need, where that is allowed: as root on Debian.
 # Elsewhere it says what is missing.
 set -eu
+PATH="$PATH:/usr/sbin:/sbin"
 
 # command:package
 needs="cc:gcc readelf:binutils influxd:influxdb chromium:chromium protoc:protobuf-compiler
-qemu-arm-static:qemu-user-static ps:procps git:git node:nodejs npm:npm"
+qemu-arm-static:qemu-user-static ps:procps git:git node:nodejs npm:npm
+strace:strace mount:mount mkfs.ext4:e2fsprogs mkfs.xfs:xfsprogs"
 python=/usr/bin/python3
 
 missing=''

@@ -99,7 +99,7 @@ var dropped = sync.OnceValue(func() *regexp.Regexp {
 // tell a server's bad day from a batch that it will never take. The table is
 // InfluxDB's, versions 1 to 3.
 func classify(resp *http.Response, body []byte) *WriteError {
-	if resp.StatusCode == http.StatusNoContent {
+	if stored(resp.StatusCode) {
 		return nil
 	}
 	e := &WriteError{Status: resp.StatusCode, RetryAfter: retryAfter(resp)}

@@ -145,11 +145,7 @@ func (s *Spool) commit() {
 	if len(reqs) == 0 {
 		return
 	}
-	err := s.write(reqs)
-	for _, r := range reqs {
-		r.done <- err
-	}
-	if err == nil && s.active.size >= s.cfg.SegmentBytes {
+	if err := s.settle(reqs); err == nil && s.active.size >= s.cfg.SegmentBytes {
 		s.seal()
 	}
 }

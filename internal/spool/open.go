@@ -22,7 +22,7 @@ import (
 // files that are none of the spool's are left alone. Only the newest segment is
 // read; of the others Open looks at names and sizes, so a large backlog costs
 // nothing here.
-func Open(cfg Config) (*Spool, error) { return open(cfg, kernel{}) }
+func Open(cfg Config) (*Spool, error) { return open(cfg, host{}) }
 
 func open(cfg Config, sys system) (*Spool, error) {
 	if err := cfg.check(); err != nil {
