@@ -44,16 +44,33 @@ func mixedBody(n int) []byte {
 	return o
 }
 
+// wideBody has lines of 180 fields, as Telegraf's kernel_vmstat.
+func wideBody(n int) []byte {
+	var o []byte
+	for s := range n {
+		o = fmt.Appendf(o, "kernel_vmstat,host=node%d nr_free_pages=%di", s%200, 1<<20+s)
+		for f := range 179 {
+			o = fmt.Appendf(o, ",nr_zone_counter_%d=%di", f, s*f)
+		}
+		o = append(o, " 1700000000000000000\n"...)
+	}
+	return o
+}
+
+// benchLimits are the relay's by default.
+var benchLimits = Limits{Line: 64 << 10, Tags: 64, Fields: 256, Key: 1 << 10, TagValue: 1 << 10}
+
 func BenchmarkScan(b *testing.B) {
 	for _, c := range []struct {
 		name string
 		body []byte
 	}{
 		{"load", loadBody(5000)}, {"load10", loadBody(10)}, {"mixed", mixedBody(5000)},
+		{"wide", wideBody(300)},
 		{"escaped", bytes.ReplaceAll(loadBody(5000), []byte("cpu="), []byte("c\\ u="))},
 	} {
 		b.Run(c.name, func(b *testing.B) {
-			var s Scanner
+			s := Scanner{Limits: benchLimits}
 			b.SetBytes(int64(len(c.body)))
 			b.ReportAllocs()
 			for b.Loop() {

@@ -65,5 +65,8 @@ func appendNano(dst, stamp []byte, p Precision, now int64) []byte {
 		return append(dst, stamp...)
 	}
 	t, _ := strconv.ParseInt(view(stamp), 10, 64) // the parser has seen to it
+	if p == Auto {
+		p = guess(t)
+	}
 	return strconv.AppendInt(dst, t*int64(p.Duration()), 10)
 }

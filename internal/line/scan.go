@@ -6,6 +6,8 @@ type Scanner struct {
 	// MaxBad, if not 0, is the number of unsound lines after which a scan is
 	// given up: a body may be made of nothing else.
 	MaxBad int
+	// Limits make lines unsound that InfluxDB would take.
+	Limits Limits
 
 	parser parser
 	bad    []Bad
@@ -29,7 +31,7 @@ type Report struct {
 
 // Bad is an unsound line: body[Start:End] is its text as InfluxDB quotes it,
 // without leading space and without the newline. Reason is worded as InfluxDB
-// 1.x words it, unless Stricter says otherwise.
+// 1.x words it, unless Stricter or Limited says otherwise.
 type Bad struct {
 	Start, End int
 	Reason     string
@@ -45,13 +47,20 @@ func (s *Scanner) ScanNodes(body []byte, p Precision, nodes *Nodes) Report {
 	s.bad = s.bad[:0]
 	s.parser.setLimit(p.limit())
 	s.parser.named = nodes != nil
+	keyRoom, lineRoom := s.Limits.room()
+	at := &s.parser.at
 	var last verdict
 	r := Report{Unterminated: len(body) > 0 && body[len(body)-1] != '\n'}
 	for i := 0; i < len(body); {
 		next, what, reason := s.parser.line(body, i)
+		if what == sound && (at.key-at.start > keyRoom || at.end-at.start > lineRoom) {
+			if reason = s.Limits.exceeded(body, at); reason != "" {
+				what = unsound
+			}
+		}
 		if nodes != nil && what == sound {
 			if reason = s.foreign(body, nodes, &last); reason != "" {
-				r.addForeign(body[s.parser.at.node:s.parser.at.nodeEnd])
+				r.addForeign(body[at.node:at.nodeEnd])
 				if !nodes.Tolerate {
 					what = unsound
 				}
@@ -60,7 +69,7 @@ func (s *Scanner) ScanNodes(body []byte, p Precision, nodes *Nodes) Report {
 		switch what {
 		case sound:
 			r.Lines++
-			if s.parser.at.stamp == s.parser.at.stampEnd {
+			if at.stamp == at.stampEnd {
 				r.Unstamped++
 			}
 		case unsound:
@@ -68,7 +77,7 @@ func (s *Scanner) ScanNodes(body []byte, p Precision, nodes *Nodes) Report {
 				r.Bad, r.GivenUp = s.bad, true
 				return r
 			}
-			s.bad = append(s.bad, Bad{s.parser.at.start, s.parser.at.end, reason})
+			s.bad = append(s.bad, Bad{at.start, at.end, reason})
 		}
 		i = next
 	}
