@@ -19,6 +19,7 @@ func TestRelayFaultControls(t *testing.T) {
 		{"fault_nosync", "does not sync what it writes", findByPowerCut},
 		{"fault_nodirsync", "does not sync the names of its files", findByPowerCut},
 		{"fault_ackearly", "answers before it has written", findByKill},
+		{"fault_drop4xx", "drops what a destination refuses with 4xx", findByRefusal},
 	} {
 		t.Run(control.tag, func(t *testing.T) {
 			random := rand.New(rand.NewPCG(seed, uint64(i)))
@@ -48,4 +49,12 @@ func findByKill(t *testing.T, program string, random *rand.Rand) error {
 		}
 	}
 	return nil
+}
+
+func findByRefusal(t *testing.T, program string, _ *rand.Rand) error {
+	r := newRig(t, "")
+	r.program = program
+	r.run()
+	defer r.end(syscall.SIGKILL)
+	return r.refused()
 }

@@ -48,6 +48,7 @@ type rig struct {
 	under   []string // what it is run by, if anything
 	port    int
 	config  string
+	timeout string // of a write to the destination
 }
 
 // queueOfSmallSegments is the part of a node file that makes a relay begin,
@@ -61,7 +62,7 @@ const queueOfSmallSegments = `
 // newRig makes a relay with one destination. Tables are added to its node file.
 func newRig(t *testing.T, tables string) *rig {
 	t.Helper()
-	r := &rig{machine: newMachine(t), book: newLedger(0), program: "vitals-relay", port: quietPort(t)}
+	r := &rig{machine: newMachine(t), book: newLedger(0), program: "vitals-relay", port: quietPort(t), timeout: "2s"}
 	r.sink = newSink(t, r.book)
 	r.configure(r.path("relay"), tables)
 	return r
@@ -78,8 +79,8 @@ func (r *rig) configure(directory, tables string) {
 [[relay.destinations]]
   name = "influxdb"
   url = %q
-  timeout = "2s"
-%s`, r.port, directory, r.sink.url(), tables))
+  timeout = %q
+%s`, r.port, directory, r.sink.url(), r.timeout, tables))
 }
 
 func (r *rig) url() string { return fmt.Sprintf("http://127.0.0.1:%d", r.port) }
