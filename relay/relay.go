@@ -231,7 +231,7 @@ func (r *relay) close() error {
 func (r *relay) status() web.Status {
 	s := web.Status{
 		Version: version, Started: r.started, UptimeSeconds: time.Since(r.started).Seconds(),
-		Listen: r.config.Listen, DataDirectory: r.config.DataDirectory, Alarms: r.alarms(),
+		Listen: r.config.Listen, DataDirectory: r.config.DataDirectory, Alarms: r.alarms(), Notes: r.notes(),
 		Destinations: []deliver.Status{}, Nodes: fleet.Count(r.fleet.Nodes()), Fleet: r.fleet.Stats(),
 		Ingest: r.door.Stats(), Queue: r.queue.Stats(),
 	}

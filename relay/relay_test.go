@@ -204,6 +204,17 @@ func (p *program) status() web.Status {
 	return s
 }
 
+// ask returns the status and the body of a GET.
+func (p *program) ask(path string) (int, string) {
+	p.t.Helper()
+	resp, err := http.Get(p.url + path)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	return resp.StatusCode, string(must(io.ReadAll(resp.Body)))
+}
+
 // command runs a subcommand and returns what it printed.
 func command(t *testing.T, args ...string) (string, error) {
 	t.Helper()

@@ -119,8 +119,8 @@ func (r *relay) announce(address string) {
 	if len(r.destinations) == 0 {
 		r.log.Info("no destination is configured: lines are kept and the nodes shown", "kept_bytes", int64(r.config.Queue.KeptBytes), "kept_age", r.config.Queue.KeptAge.String())
 	}
-	for _, alarm := range r.alarms() {
-		r.log.Warn(alarm)
+	for _, text := range append(r.alarms(), r.notes()...) {
+		r.log.Warn(text)
 	}
 }
 

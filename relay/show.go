@@ -79,6 +79,9 @@ func printStatus(w io.Writer, s *web.Status) {
 	for _, a := range s.Alarms {
 		fmt.Fprintln(w, "ALARM:", printable(a))
 	}
+	for _, n := range s.Notes {
+		fmt.Fprintln(w, "NOTE:", printable(n))
+	}
 }
 
 // plural counts things.

@@ -42,6 +42,7 @@ type Status struct {
 	Listen        string           `json:"listen"`
 	DataDirectory string           `json:"data_directory"`
 	Alarms        []string         `json:"alarms"`
+	Notes         []string         `json:"notes"` // what somebody should know, and may be meant so
 	Destinations  []deliver.Status `json:"destinations"`
 	Nodes         fleet.Counts     `json:"nodes"`
 	Fleet         fleet.Stats      `json:"fleet"`

@@ -37,7 +37,7 @@ func aNode() fleet.Node {
 
 func aStatus() Status {
 	return Status{
-		Version: "1.2.3", Started: now.Add(-time.Hour), Listen: "127.0.0.1:8186", Alarms: []string{},
+		Version: "1.2.3", Started: now.Add(-time.Hour), Listen: "127.0.0.1:8186", Alarms: []string{}, Notes: []string{},
 		Ingest: ingest.Stats{Lines: 1234567}, Queue: queue.Stats{KeptBytes: 5 << 20},
 	}
 }
