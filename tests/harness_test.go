@@ -242,6 +242,7 @@ func newInfluxd(t *testing.T) *influxd {
 		"INFLUXDB_REPORTING_DISABLED=true",
 		"INFLUXDB_MONITOR_STORE_ENABLED=false",
 		"INFLUXDB_HTTP_LOG_ENABLED=false",
+		"INFLUXDB_DATA_QUERY_LOG_ENABLED=false",
 		fmt.Sprintf("INFLUXDB_HTTP_BIND_ADDRESS=127.0.0.1:%d", db.port),
 		fmt.Sprintf("INFLUXDB_BIND_ADDRESS=127.0.0.1:%d", freePort(t)),
 		"INFLUXDB_META_DIR="+db.m.dir+"/meta",

@@ -7,6 +7,7 @@ PATH="$PATH:/usr/sbin:/sbin"
 # command:package
 needs="cc:gcc readelf:binutils influxd:influxdb chromium:chromium protoc:protobuf-compiler
 qemu-arm-static:qemu-user-static ps:procps git:git node:nodejs npm:npm
+curl:curl collectd:collectd-core promtool:prometheus
 strace:strace mount:mount mkfs.ext4:e2fsprogs mkfs.xfs:xfsprogs"
 python=/usr/bin/python3
 
@@ -18,6 +19,9 @@ printf '#include <stdlib.h>\nint main(void){return 0;}\n' > "${TMPDIR:-/tmp}/vit
 cc -o "${TMPDIR:-/tmp}/vitals-cc.$$" "${TMPDIR:-/tmp}/vitals-cc.$$.c" 2>/dev/null || missing="$missing libc6-dev"
 rm -f "${TMPDIR:-/tmp}/vitals-cc.$$" "${TMPDIR:-/tmp}/vitals-cc.$$.c"
 { [ -x $python ] && $python -c 'import grpc, google.protobuf' 2>/dev/null; } || missing="$missing python3-grpcio python3-protobuf"
+{ [ -x $python ] && $python -c 'import influxdb' 2>/dev/null; } || missing="$missing python3-influxdb"
+# What collectd's write_http is linked with is only recommended by its package.
+{ [ -e /usr/lib/collectd/write_http.so ] && ! ldd /usr/lib/collectd/write_http.so | grep -q 'not found'; } || missing="$missing libcurl3-gnutls libyajl2"
 
 [ -n "$missing" ] || exit 0
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1; then

@@ -12,9 +12,11 @@ import (
 	"time"
 )
 
-// trimmed are Telegraf's own build tags for those parts of it that we have too.
+// trimmed are Telegraf's own build tags for those parts of it that we have too,
+// and for what hands it the points of TestClients.
 const trimmed = "custom,inputs.cpu,inputs.mem,inputs.swap,inputs.temp,inputs.system,inputs.disk,inputs.diskio,inputs.net," +
 	"inputs.processes,inputs.kernel,inputs.linux_cpu,inputs.internal,inputs.exec,inputs.execd," +
+	"inputs.file,inputs.socket_listener,outputs.influxdb_v2," +
 	"outputs.file,outputs.influxdb,outputs.discard,parsers.influx,serializers.influx"
 
 // builtTelegraf builds the Telegraf that tests/telegraf names, from its own

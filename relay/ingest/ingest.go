@@ -93,6 +93,7 @@ func New(config Config) *Handler {
 
 // ServeHTTP serves InfluxDB's paths and leaves all others to Next.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w = forMisreader(w, r)
 	defer h.recover(w, r)
 	switch r.URL.Path {
 	case "/write":
