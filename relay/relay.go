@@ -3,19 +3,16 @@ package main
 import (
 	"context"
 	"crypto/rand"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"sync"
 	"time"
 
-	"github.com/rpicluster/vitals/internal/influx"
 	"github.com/rpicluster/vitals/internal/spool"
 	"github.com/rpicluster/vitals/relay/config"
 	"github.com/rpicluster/vitals/relay/deliver"
@@ -46,15 +43,6 @@ type relay struct {
 	destinations []*destination
 	work         sync.WaitGroup // what runs besides serving requests
 	stopping     chan struct{}  // closed when no more requests are taken
-}
-
-// destination is a server and all that works for it.
-type destination struct {
-	*deliver.Destination
-	name        string
-	client      *influx.Client
-	rejected    *deliver.Rejected
-	provisioner *provision.Provisioner // nil for 2.x
 }
 
 // open opens the queue and builds every part; nothing works yet.
@@ -88,7 +76,7 @@ func open(c *config.Config, log *slog.Logger) (*relay, error) {
 // build makes the destinations and the door.
 func (r *relay) build() error {
 	for _, c := range r.config.Destinations {
-		d, err := r.newDestination(c)
+		d, err := r.newDestination(c, deliver.Status{})
 		if err != nil {
 			return fmt.Errorf("destination %q: %w", c.Name, err)
 		}
@@ -127,72 +115,6 @@ func (r *relay) ownDatabase() influxql.Statement {
 		return influxql.Statement{}
 	}
 	return influxql.Statement{Kind: influxql.CreateDatabase, Database: p.Prefix + p.Database, Policy: r.policy()}
-}
-
-func (r *relay) newDestination(c config.Destination) (*destination, error) {
-	client, err := influx.NewClient(influx.Config{
-		URLs: []string{c.URL}, Version: c.Version, Timeout: c.Timeout.Std(),
-		Database: c.Database, RetentionPolicy: c.RetentionPolicy, Username: c.Username, Password: c.Password,
-		Organization: c.Organization, Bucket: c.Bucket, Token: c.Token,
-		UserAgent: "vitals-relay/" + version + " " + runtime.Version(),
-		Headers:   map[string]string{ingest.IDHeader: r.id},
-		TLS:       &tls.Config{InsecureSkipVerify: c.SkipVerify, MinVersion: tls.VersionTLS12},
-	})
-	if err != nil {
-		return nil, err
-	}
-	reader, err := r.queue.Reader(c.Name)
-	if err != nil {
-		return nil, err
-	}
-	d := &destination{
-		name: c.Name, client: client,
-		rejected: deliver.NewRejected(filepath.Join(r.config.DataDirectory, "rejected", c.Name), time.Now),
-	}
-	sender := &influx.Sender{Client: client, Rejected: r.rejected(d), Logger: r.log}
-	if c.Version == 1 {
-		d.provisioner = r.newProvisioner(c, client)
-		if r.config.Provision.Enabled {
-			sender.CreateDatabase = func(ctx context.Context, name string) error {
-				if c.Database != "" {
-					name = c.Database
-				}
-				return d.provisioner.Complete(ctx, name)
-			}
-		}
-	}
-	d.Destination = deliver.New(deliver.Config{
-		Name: c.Name, URL: client.URL(), Required: c.Required, Reader: reader, Sender: sender, Logger: r.log,
-	})
-	return d, nil
-}
-
-func (r *relay) newProvisioner(c config.Destination, client *influx.Client) *provision.Provisioner {
-	own := r.ownDatabase()
-	if c.Database != "" {
-		own.Database = c.Database
-	}
-	policy := r.policy()
-	if c.RetentionPolicy != "" {
-		policy.Name = c.RetentionPolicy
-	}
-	return provision.New(provision.Config{
-		Destination: c.Name, Server: client, Enabled: r.config.Provision.Enabled, Database: own.Database, Policy: policy,
-		Redirected: c.Database != "", Databases: r.databases, Logger: r.log,
-	})
-}
-
-// rejected sets lines aside and says so.
-func (r *relay) rejected(d *destination) func(influx.Target, []byte, string) error {
-	return func(t influx.Target, lines []byte, reason string) error {
-		n := countLines(lines)
-		if err := d.rejected.Add(t, lines, reason); err != nil {
-			return err
-		}
-		d.CountRejected(n)
-		r.log.Warn("a destination refuses lines for good; they are set aside", "destination", d.name, "lines", n, "reason", reason)
-		return nil
-	}
 }
 
 // start lets everything work but the door. What it starts ends with ctx.

@@ -127,6 +127,10 @@ func TestExampleNodeFileIsSoundWhenUncommented(t *testing.T) {
 	m.file("password", "secret\n")
 	all = strings.ReplaceAll(all, "/etc/vitals/influxdb.password", "$DIR/password")
 	all = strings.ReplaceAll(all, "/etc/vitals/influxdb.token", "$DIR/password")
+	certificate, key := selfSigned(t)
+	m.file("relay.pem", certificate)
+	m.file("relay.key", key)
+	all = strings.NewReplacer("/etc/vitals/ca.pem", "$DIR/relay.pem", "/etc/vitals/relay.", "$DIR/relay.").Replace(all)
 	file := m.file("node.toml", all)
 	m.env = append(m.env, "INFLUX_PASSWORD=a", "INFLUX_TOKEN=b")
 	for _, want := range []string{"[[outputs.influxdb_v2]]", "[relay.queue]", "[[relay.destinations]]", "\n   replication = 3"} {

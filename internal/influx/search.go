@@ -83,7 +83,7 @@ func (s *search) run(ctx context.Context, b Batch) error {
 		e := s.sender.write(ctx, s.target, body)
 		if e == nil {
 			s.stored += len(part)
-			s.sender.remember(s.target, body)
+			s.sender.proof().remember(s.target, body)
 			continue
 		}
 		if !s.settle(part, e, b) {
@@ -216,7 +216,7 @@ func (s *search) try(ctx context.Context) error {
 		switch {
 		case e == nil:
 			s.stored++
-			s.sender.remember(s.target, Gzip(nil, a.line))
+			s.sender.proof().remember(s.target, Gzip(nil, a.line))
 			s.accused = slices.Delete(s.accused, i, i+1)
 			continue
 		case !e.Suspect():

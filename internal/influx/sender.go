@@ -40,21 +40,12 @@ type Sender struct {
 	// lines: that there is none of that name, nor ever will be, is no fault of the
 	// lines, and they are held.
 	FixedDatabase, FixedPolicy bool
-	Logger                     *slog.Logger
+	// Proof is shared by the senders of one server; nil: the sender's own.
+	Proof  *Proof
+	Logger *slog.Logger
 
 	search *search // in the batch that failed last
-	proof  proof   // a write that the server took
 }
-
-// proof is a write that a server has taken and, being the same points, would
-// take again.
-type proof struct {
-	target Target
-	body   []byte
-}
-
-// maxProof bounds what is remembered to be written again.
-const maxProof = 64 << 10
 
 // Deliver makes an attempt at b, with all the splitting and taking apart that
 // the answers call for. After nil every line is stored or was handed to
@@ -67,7 +58,7 @@ func (s *Sender) Deliver(ctx context.Context, t Target, b Batch) error {
 		s.search = nil
 		err := s.write(ctx, t, b.Body)
 		if err == nil {
-			s.remember(t, b.Body)
+			s.proof().remember(t, b.Body)
 			return nil
 		}
 		if !err.takesApart(b) {
@@ -132,21 +123,4 @@ func asWriteError(err error) *WriteError {
 		return e
 	}
 	return &WriteError{Class: Retry, Message: err.Error(), err: err}
-}
-
-func (s *Sender) remember(t Target, body []byte) {
-	if len(body) <= maxProof {
-		s.proof = proof{t, append(s.proof.body[:0], body...)}
-	}
-}
-
-// serverIsSound reports whether the server takes a write that it took before.
-func (s *Sender) serverIsSound(ctx context.Context) error {
-	if s.proof.body == nil {
-		return ErrUnproven
-	}
-	if e := asWriteError(s.Client.Write(ctx, s.proof.target, s.proof.body)); e != nil {
-		return e
-	}
-	return nil
 }

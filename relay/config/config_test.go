@@ -87,13 +87,25 @@ bucket = "b"
 token_file = "token"
 required = false
 timeout = "1m"
+[[relay.destinations]]
+name = "three"
+url = "https://influx3.example:8181"
+version = 3
+database = "d"
+token_file = "token"
+databases = ["a", "b*"]
+in_flight = 4
+concatenate = false
+server_name = "influx"
+insecure_skip_verify = true
 `)
 	if text != "" {
 		t.Fatal(text)
 	}
 	want := []Destination{
-		{Name: "near", URL: "http://127.0.0.1:8086", Version: 1, Required: true, Timeout: nodefile.Duration(30 * time.Second)},
-		{Name: "far", URL: "https://influx.example:8086", Version: 2, Organization: "o", Bucket: "b", TokenFile: "token", Token: "s3cret", Timeout: nodefile.Duration(time.Minute)},
+		{Name: "near", URL: "http://127.0.0.1:8086", Version: 1, Required: true, Timeout: nodefile.Duration(30 * time.Second), MaxBody: 25e6, Concatenate: true, InFlight: 1},
+		{Name: "far", URL: "https://influx.example:8086", Version: 2, Organization: "o", Bucket: "b", TokenFile: "token", Token: "s3cret", Timeout: nodefile.Duration(time.Minute), MaxBody: 50e6, Concatenate: true, InFlight: 1},
+		{Name: "three", URL: "https://influx3.example:8181", Version: 3, Database: "d", TokenFile: "token", Token: "s3cret", Required: true, Timeout: nodefile.Duration(30 * time.Second), Databases: []string{"a", "b*"}, MaxBody: 10e6, InFlight: 4, ServerName: "influx", SkipVerify: true},
 	}
 	if d := cmp.Diff(want, c.Destinations); d != "" {
 		t.Error(d)
@@ -119,14 +131,24 @@ func TestMistakes(t *testing.T) {
 		{"no scheme", "[[relay.destinations]]\nname = 'x'\nurl = 'localhost:8086'", `node.toml:3:1: relay.destinations.url: must be like "http://127.0.0.1:8086"`},
 		{"credentials in url", "[[relay.destinations]]\nname = 'x'\nurl = 'http://u:p@h'", `node.toml:3:1: relay.destinations.url: must not hold credentials; use username and password_file, or token_file`},
 		{"v2 key on v1", "[[relay.destinations]]\nname = 'x'\nurl = 'http://h'\nbucket = 'b'", `node.toml:4:1: relay.destinations.bucket: belongs to version = 2; InfluxDB 1.x has database, retention_policy, username and password_file`},
-		{"v1 key on v2", "[[relay.destinations]]\nname = 'x'\nurl = 'http://h'\nversion = 2\ndatabase = 'b'", `node.toml:5:1: relay.destinations.database: belongs to version = 1; InfluxDB 2.x has org, bucket and token_file`},
-		{"version 4", "[[relay.destinations]]\nname = 'x'\nurl = 'http://h'\nversion = 4", `node.toml:4:1: relay.destinations.version: must be 1 (InfluxDB 1.x, VictoriaMetrics) or 2 (InfluxDB 2.x), not 4`},
+		{"v1 key on v2", "[[relay.destinations]]\nname = 'x'\nurl = 'http://h'\nversion = 2\ndatabase = 'b'", `node.toml:5:1: relay.destinations.database: belongs to version = 1 or 3; InfluxDB 2.x has org, bucket and token_file`},
+		{"version 4", "[[relay.destinations]]\nname = 'x'\nurl = 'http://h'\nversion = 4", `node.toml:4:1: relay.destinations.version: must be 1 (InfluxDB 1.x, VictoriaMetrics), 2 (InfluxDB 2.x) or 3 (InfluxDB 3), not 4`},
 		{"no token file", "[[relay.destinations]]\nname = 'x'\nurl = 'http://h'\nversion = 2\ntoken_file = 'absent'", `node.toml:5:1: relay.destinations.token_file: open absent: no such file or directory`},
-		{"token file on v1", "[[relay.destinations]]\nname = 'x'\nurl = 'http://h'\ntoken_file = 'absent'", `node.toml:4:1: relay.destinations.token_file: belongs to version = 2; InfluxDB 1.x has database, retention_policy, username and password_file`},
+		{"token file on v1", "[[relay.destinations]]\nname = 'x'\nurl = 'http://h'\ntoken_file = 'absent'", `node.toml:4:1: relay.destinations.token_file: belongs to version = 2 or 3; InfluxDB 1.x has database, retention_policy, username and password_file`},
 		{"password file on v2", "[[relay.destinations]]\nname = 'x'\nurl = 'http://h'\nversion = 2\npassword_file = 'absent'", `node.toml:5:1: relay.destinations.password_file: belongs to version = 1; InfluxDB 2.x has org, bucket and token_file`},
 		{"password", "[[relay.destinations]]\nname = 'x'\nurl = 'http://h'\npassword = 'p'", `node.toml:4:1: relay.destinations.password: unknown option; use password_file, which names a file that holds the password`},
 		{"token", "[[relay.destinations]]\nname = 'x'\nurl = 'http://h'\nversion = 2\ntoken = 'p'", `node.toml:5:1: relay.destinations.token: unknown option; use token_file, which names a file that holds the token`},
 		{"data_dir", "[relay]\ndata_dir = '/x'", `node.toml:2:1: relay.data_dir: unknown option; use data_directory`},
+		{"v2 key on v3", "[[relay.destinations]]\nname = 'x'\nurl = 'http://h'\nversion = 3\nbucket = 'b'", `node.toml:5:1: relay.destinations.bucket: belongs to version = 2; InfluxDB 3 has database and token_file`},
+		{"skip_verify", "[[relay.destinations]]\nname = 'x'\nurl = 'http://h'\nskip_verify = true", `node.toml:4:1: relay.destinations.skip_verify: unknown option; use insecure_skip_verify`},
+		{"in flight at once", "[[relay.destinations]]\nname = 'x'\nurl = 'http://h'\nin_flight = 0", `node.toml:4:1: relay.destinations.in_flight: must be between 1, which keeps the order, and 64`},
+		{"no pattern", "[[relay.destinations]]\nname = 'x'\nurl = 'http://h'\ndatabases = ['a[']", `node.toml:4:1: relay.destinations.databases: "a[" is no pattern: unexpected end of input`},
+		{"no database at all", "[[relay.destinations]]\nname = 'x'\nurl = 'http://h'\ndatabases = []", `node.toml:4:1: relay.destinations.databases: names none, so nothing would be delivered; leave it out for all of them`},
+		{"tiny bodies", "[[relay.destinations]]\nname = 'x'\nurl = 'http://h'\nmax_body = 10", `node.toml:4:1: relay.destinations.max_body: must be at least 1 KiB; the default is 25000000`},
+		{"no such certificate", "[[relay.destinations]]\nname = 'x'\nurl = 'http://h'\nca_file = 'absent'", `node.toml:4:1: relay.destinations.ca_file: open absent: no such file or directory`},
+		{"no certificate", "[[relay.destinations]]\nname = 'x'\nurl = 'http://h'\nca_file = 'token'", `node.toml:1:1: relay.destinations: ca_file: token holds no certificate`},
+		{"half a pair", "[[relay.destinations]]\nname = 'x'\nurl = 'http://h'\nkey_file = 'token'", `node.toml:4:1: relay.destinations.key_file: cert_file and key_file go together; one of them is missing`},
+		{"no pair", "[[relay.destinations]]\nname = 'x'\nurl = 'http://h'\nkey_file = 'token'\ncert_file = 'token'", `node.toml:1:1: relay.destinations: cert_file and key_file: tls: failed to find any PEM data in certificate input`},
 		{"same name", "[[relay.destinations]]\nname = 'x'\nurl = 'http://h'\n[[relay.destinations]]\nname = 'x'\nurl = 'http://i'", `node.toml:5:1: relay.destinations.name: "x" is the name of two destinations`},
 		{"queue kind", "[relay.queue]\nkind = 'jetstream'", `node.toml:2:1: relay.queue.kind: must be "files"; this relay has no other queue`},
 		{"when full", "[relay.queue]\nwhen_full = 'drop'", `node.toml:2:1: relay.queue.when_full: must be "refuse" (writers get 503 and keep their lines) or "drop_oldest"`},
@@ -152,6 +174,26 @@ node.toml:6:1: relay.auth: this relay does not check who writes yet; remove the 
 			}
 		})
 	}
+}
+
+func TestWants(t *testing.T) {
+	f := func(want string, patterns ...string) {
+		t.Helper()
+		wants := (&Destination{Databases: patterns}).Wants()
+		var got []string
+		for _, name := range []string{"a", "b", "b2", "node_vitals"} {
+			if wants == nil || wants(name) {
+				got = append(got, name)
+			}
+		}
+		if text := strings.Join(got, " "); text != want {
+			t.Errorf("%q: %s, want %s", patterns, text, want)
+		}
+	}
+	f("a b b2 node_vitals")
+	f("a b b2", "a", "b*")
+	f("b", "b")
+	f("node_vitals", "{node,site}_vitals")
 }
 
 func TestStateDirectory(t *testing.T) {

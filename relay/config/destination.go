@@ -3,34 +3,54 @@ package config
 import (
 	"fmt"
 	"net/url"
-	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/rpicluster/vitals/internal/glob"
 	"github.com/rpicluster/vitals/internal/nodefile"
 )
 
-// Destination is one InfluxDB that gets everything the relay receives.
+// Destination is one InfluxDB that gets what the relay receives.
 type Destination struct {
-	Name            string            `toml:"name"`
-	URL             string            `toml:"url"`
-	Version         int               `toml:"version"`
-	Database        string            `toml:"database"`
-	RetentionPolicy string            `toml:"retention_policy"`
-	Organization    string            `toml:"org"`
-	Bucket          string            `toml:"bucket"`
-	TokenFile       string            `toml:"token_file"`
-	Username        string            `toml:"username"`
-	PasswordFile    string            `toml:"password_file"`
-	Required        bool              `toml:"required"`
-	Timeout         nodefile.Duration `toml:"timeout"`
-	SkipVerify      bool              `toml:"skip_verify"`
+	Name            string `toml:"name"`
+	URL             string `toml:"url"`
+	Version         int    `toml:"version"`
+	Database        string `toml:"database"`
+	RetentionPolicy string `toml:"retention_policy"`
+	Organization    string `toml:"org"`
+	Bucket          string `toml:"bucket"`
+	TokenFile       string `toml:"token_file"`
+	Username        string `toml:"username"`
+	PasswordFile    string `toml:"password_file"`
+	Required        bool   `toml:"required"`
+	// Databases are patterns of those that it gets; none: all.
+	Databases []string          `toml:"databases"`
+	Timeout   nodefile.Duration `toml:"timeout"`
+	// MaxBody bounds one write, inflated. Concatenate lets a write be of
+	// several gzip members. InFlight writes may be under way.
+	MaxBody     nodefile.Size `toml:"max_body"`
+	Concatenate bool          `toml:"concatenate"`
+	InFlight    int           `toml:"in_flight"`
 
-	// Token and Password are what the files held.
+	CAFile     string `toml:"ca_file"`
+	CertFile   string `toml:"cert_file"`
+	KeyFile    string `toml:"key_file"`
+	ServerName string `toml:"server_name"`
+	SkipVerify bool   `toml:"insecure_skip_verify"`
+
+	// What the files held.
 	Token    string `toml:"-"`
 	Password string `toml:"-"`
+	CA       []byte `toml:"-"`
+	Cert     []byte `toml:"-"`
+	Key      []byte `toml:"-"`
 }
+
+// maxBody is what the servers of each version take at most. InfluxDB 3 means
+// 10 MiB.
+var maxBody = map[int]nodefile.Size{1: 25_000_000, 2: 50_000_000, 3: 10_000_000}
 
 // destinationName is what can be a directory's name everywhere.
 var destinationName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
@@ -43,10 +63,11 @@ func (c *Config) decodeDestinations(s *nodefile.Section) []error {
 	var errs []error
 	seen := map[string]bool{}
 	for _, table := range tables {
-		d := Destination{Version: 1, Required: true, Timeout: nodefile.Duration(30 * time.Second)}
+		d := Destination{Version: 1, Required: true, Timeout: nodefile.Duration(30 * time.Second), Concatenate: true, InFlight: 1}
 		errs = append(errs, renamed(table, map[string]string{
-			"password": "password_file, which names a file that holds the password",
-			"token":    "token_file, which names a file that holds the token",
+			"password":    "password_file, which names a file that holds the password",
+			"token":       "token_file, which names a file that holds the token",
+			"skip_verify": "insecure_skip_verify",
 		})...)
 		if err := table.Decode(&d); err != nil {
 			errs = append(errs, err)
@@ -73,30 +94,71 @@ func (d *Destination) validate(s *nodefile.Section) []error {
 	if text := urlMistake(d.URL); text != "" {
 		add("url", "%s", text)
 	}
-	if d.Version != 1 && d.Version != 2 {
-		add("version", "must be 1 (InfluxDB 1.x, VictoriaMetrics) or 2 (InfluxDB 2.x), not %d", d.Version)
-	}
-	for _, key := range []string{"database", "retention_policy", "username", "password_file"} {
-		if d.Version == 2 && s.Has(key) {
-			add(key, "belongs to version = 1; InfluxDB 2.x has org, bucket and token_file")
-		}
-	}
-	for _, key := range []string{"org", "bucket", "token_file"} {
-		if d.Version == 1 && s.Has(key) {
-			add(key, "belongs to version = 2; InfluxDB 1.x has database, retention_policy, username and password_file")
-		}
-	}
+	errs = append(errs, d.validateVersion(s)...)
 	if d.Timeout < nodefile.Duration(100*time.Millisecond) {
 		add("timeout", "must be at least 100ms")
 	}
-	var err error
-	if d.Token, err = secret(d.TokenFile); err != nil && d.Version != 1 {
-		add("token_file", "%v", err)
+	if d.InFlight < 1 || d.InFlight > 64 {
+		add("in_flight", "must be between 1, which keeps the order, and 64")
 	}
-	if d.Password, err = secret(d.PasswordFile); err != nil && d.Version != 2 {
-		add("password_file", "%v", err)
+	for _, pattern := range d.Databases {
+		if _, err := glob.Compile(pattern); err != nil {
+			add("databases", "%q is no pattern: %v", pattern, err)
+		}
+	}
+	if s.Has("databases") && len(d.Databases) == 0 {
+		add("databases", "names none, so nothing would be delivered; leave it out for all of them")
+	}
+	errs = append(errs, d.readSecrets(s)...)
+	return append(errs, d.readTLS(s)...)
+}
+
+// belongsTo names the options that not every version has.
+var belongsTo = map[string][]int{
+	"database": {1, 3}, "retention_policy": {1}, "username": {1}, "password_file": {1},
+	"org": {2}, "bucket": {2}, "token_file": {2, 3},
+}
+
+// ofVersion are the options of each version.
+var ofVersion = map[int]string{
+	1: "InfluxDB 1.x has database, retention_policy, username and password_file",
+	2: "InfluxDB 2.x has org, bucket and token_file",
+	3: "InfluxDB 3 has database and token_file",
+}
+
+func (d *Destination) validateVersion(s *nodefile.Section) (errs []error) {
+	if ofVersion[d.Version] == "" {
+		return []error{s.Errorf("version", "must be 1 (InfluxDB 1.x, VictoriaMetrics), 2 (InfluxDB 2.x) or 3 (InfluxDB 3), not %d", d.Version)}
+	}
+	for key, versions := range belongsTo {
+		if s.Has(key) && !slices.Contains(versions, d.Version) {
+			names := strings.ReplaceAll(strings.Trim(fmt.Sprint(versions), "[]"), " ", " or ")
+			errs = append(errs, s.Errorf(key, "belongs to version = %s; %s", names, ofVersion[d.Version]))
+		}
+	}
+	if d.MaxBody == 0 {
+		d.MaxBody = maxBody[d.Version]
+	}
+	if d.MaxBody < 1024 {
+		errs = append(errs, s.Errorf("max_body", "must be at least 1 KiB; the default is %d", maxBody[d.Version]))
 	}
 	return errs
+}
+
+// Wants tells which databases the destination gets; nil: all.
+func (d *Destination) Wants() func(database string) bool {
+	if len(d.Databases) == 0 {
+		return nil
+	}
+	var patterns []*glob.Glob
+	for _, text := range d.Databases {
+		if g, err := glob.Compile(text); err == nil { // Load has refused others
+			patterns = append(patterns, g)
+		}
+	}
+	return func(database string) bool {
+		return slices.ContainsFunc(patterns, func(g *glob.Glob) bool { return g.Match(database) })
+	}
 }
 
 func urlMistake(text string) string {
@@ -112,23 +174,4 @@ func urlMistake(text string) string {
 		return "must end before the question mark; the relay adds the parameters itself"
 	}
 	return ""
-}
-
-// secret reads a token or password from the first line of a file.
-func secret(path string) (string, error) {
-	if path == "" {
-		return "", nil
-	}
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return "", err
-	}
-	text := strings.TrimSpace(string(data))
-	if text == "" {
-		return "", fmt.Errorf("%s is empty", path)
-	}
-	if strings.ContainsAny(text, "\r\n") {
-		return "", fmt.Errorf("%s has more than one line", path)
-	}
-	return text, nil
 }

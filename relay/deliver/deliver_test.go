@@ -151,6 +151,12 @@ func (f *fixture) log() string {
 // start starts a destination that delivers to s.
 func (f *fixture) start(name string, s *server, options func(*influx.Sender, *influx.Config)) *Destination {
 	f.t.Helper()
+	return f.startAs(Config{}, name, s, options)
+}
+
+// startAs is start with further settings.
+func (f *fixture) startAs(how Config, name string, s *server, options func(*influx.Sender, *influx.Config)) *Destination {
+	f.t.Helper()
 	r, err := f.queue.Reader(name)
 	if err != nil {
 		f.t.Fatal(err)
@@ -164,13 +170,20 @@ func (f *fixture) start(name string, s *server, options func(*influx.Sender, *in
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	sender.Client = client
 	rejected := NewRejected(filepath.Join(f.dir, "rejected", name), time.Now)
-	d := New(Config{Name: name, URL: s.URL, Required: true, Reader: r, Sender: sender, Logger: slog.New(slog.NewTextHandler(f, nil))})
-	sender.Rejected = func(t influx.Target, lines []byte, reason string) error {
-		d.CountRejected(bytes.Count(lines, []byte("\n")))
-		return rejected.Add(t, lines, reason)
+	how.Name, how.URL, how.Required, how.Reader = name, s.URL, true, r
+	how.Logger = slog.New(slog.NewTextHandler(f, nil))
+	var proof influx.Proof
+	how.NewSender = func(refused func(int)) Sender {
+		own := *sender
+		own.Client, own.Proof = client, &proof
+		own.Rejected = func(t influx.Target, lines []byte, reason string) error {
+			refused(bytes.Count(lines, []byte("\n")))
+			return rejected.Add(t, lines, reason)
+		}
+		return &own
 	}
+	d := New(how)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { defer close(done); d.Run(ctx) }()
@@ -520,6 +533,8 @@ func (s *scripted) Deliver(_ context.Context, _ influx.Target, b influx.Batch) e
 	return s.f(s.n, b)
 }
 
+func (s *scripted) Prove(context.Context, influx.Target, []byte) {}
+
 func TestAServerThatIsTooSlowGetsLessAtOnce(t *testing.T) {
 	f := newFixture(t)
 	for range 40 {
@@ -541,7 +556,7 @@ func TestAServerThatIsTooSlowGetsLessAtOnce(t *testing.T) {
 		lines += b.Lines
 		return nil
 	}}
-	d := New(Config{Name: "slow", Reader: r, Sender: s, Logger: slog.New(slog.DiscardHandler)})
+	d := New(Config{Name: "slow", Reader: r, NewSender: func(func(int)) Sender { return s }, Logger: discard()})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() { defer close(done); d.Run(ctx) }()
@@ -549,6 +564,8 @@ func TestAServerThatIsTooSlowGetsLessAtOnce(t *testing.T) {
 	cancel()
 	<-done
 }
+
+func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
 type slowError struct{}
 

@@ -177,23 +177,6 @@ func TestBoundOfNodes(t *testing.T) {
 	}
 }
 
-func TestRate(t *testing.T) {
-	var r rate
-	for s := range 120 {
-		r.add(start.Add(time.Duration(s)*time.Second), 5)
-	}
-	if got := r.perMinute(start.Add(120 * time.Second)); got < 299 || got > 301 {
-		t.Errorf("5 a second are %v a minute", got)
-	}
-	if got := r.perMinute(start.Add(10 * time.Minute)); got != 0 {
-		t.Errorf("after silence: %v", got)
-	}
-	r.add(start, 1000) // long ago
-	if got := r.perMinute(start.Add(120 * time.Second)); got < 299 || got > 301 {
-		t.Errorf("after an old count: %v", got)
-	}
-}
-
 func TestOfferNeverWaits(t *testing.T) {
 	v := New(Config{})
 	body := []byte(strings.Repeat("m,host=a v=1 1\n", 4000)) // 60 kB

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"golang.org/x/mod/semver"
+
+	"github.com/rpicluster/vitals/relay/rate"
 )
 
 const (
@@ -25,7 +27,7 @@ type record struct {
 	token   string
 	rhythm  rhythm
 	lines   int64
-	rate    rate
+	rate    rate.Minute
 	clock   clock
 	peers   peers
 	boots   boots
@@ -69,7 +71,7 @@ func (r *record) arrive(w *Write, lines int, l limits) {
 	}
 	r.peers.note(w.Address, at)
 	r.lines += int64(lines)
-	r.rate.add(at, lines)
+	r.rate.Add(at, lines)
 }
 
 func clip(s string, n int) string {
@@ -166,7 +168,7 @@ func (r *record) node(name string, through lens) Node {
 		Conflict: r.conflict(now, interval), FirstSeen: r.first,
 		LastSeen: r.seen, SecondsSinceSeen: max(0, now.Sub(r.seen).Seconds()), IntervalSeconds: interval.Seconds(),
 		Address: r.address, Client: r.client, Outdated: outdated(r.client, through.version), Token: r.token,
-		Lines: r.lines, LinesPerMinute: r.rate.perMinute(now),
+		Lines: r.lines, LinesPerMinute: r.rate.PerMinute(now),
 		ClockSkewSeconds: r.clock.skew(interval), UptimeSeconds: r.up().pointer(),
 		CPUPercent: r.figure(cpuPercent).pointer(), CPUMHz: r.figure(cpuMHz).pointer(), Cores: r.cores().pointer(), Load1: r.figure(load1).pointer(),
 		RAMAvailableBytes: r.figure(ramAvailable).pointer(), SwapFreeBytes: r.figure(swapFree).pointer(),

@@ -30,6 +30,9 @@ type Config struct {
 	Enabled  bool
 	Database string
 	Policy   influxql.Policy
+	// Wants tells whether the destination gets what is for a database; nil: it
+	// gets all.
+	Wants func(database string) bool
 	// Redirected: all lines go to Database whatever they are addressed to, so
 	// nothing that clients ask for is needed.
 	Redirected bool
@@ -125,7 +128,7 @@ func (p *Provisioner) carryOut(ctx context.Context, todo []influxql.Statement) e
 }
 
 func (p *Provisioner) one(ctx context.Context, s influxql.Statement) error {
-	if p.config.Redirected {
+	if p.config.Redirected || p.config.Wants != nil && !p.config.Wants(s.Database) {
 		return nil
 	}
 	if s.Kind == influxql.CreateDatabase && s.Policy == (influxql.Policy{}) {

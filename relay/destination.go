@@ -1,0 +1,111 @@
+package main
+
+import (
+	"context"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"github.com/rpicluster/vitals/internal/influx"
+	"github.com/rpicluster/vitals/relay/config"
+	"github.com/rpicluster/vitals/relay/deliver"
+	"github.com/rpicluster/vitals/relay/ingest"
+	"github.com/rpicluster/vitals/relay/provision"
+)
+
+// destination is a server and all that works for it.
+type destination struct {
+	*deliver.Destination
+	name        string
+	config      config.Destination
+	client      *influx.Client
+	rejected    *deliver.Rejected
+	provisioner *provision.Provisioner // nil but for 1.x
+	proof       influx.Proof
+}
+
+// newDestination makes a destination; before is how an earlier one of the same
+// name was doing.
+func (r *relay) newDestination(c config.Destination, before deliver.Status) (*destination, error) {
+	client, err := r.newClient(c)
+	if err != nil {
+		return nil, err
+	}
+	reader, err := r.queue.Reader(c.Name)
+	if err != nil {
+		return nil, err
+	}
+	d := &destination{
+		name: c.Name, config: c, client: client,
+		rejected: deliver.NewRejected(filepath.Join(r.config.DataDirectory, "rejected", c.Name), time.Now),
+	}
+	if c.Version == 1 {
+		d.provisioner = r.newProvisioner(c, client)
+	}
+	d.Destination = deliver.New(deliver.Config{
+		Name: c.Name, URL: client.URL(), Required: c.Required,
+		InFlight: c.InFlight, MaxBody: int64(c.MaxBody), Wants: c.Wants(), Reader: reader,
+		NewSender: func(refused func(lines int)) deliver.Sender { return r.newSender(d, refused) },
+		Before:    before, Logger: r.log,
+	})
+	return d, nil
+}
+
+func (r *relay) newClient(c config.Destination) (*influx.Client, error) {
+	secured, err := c.TLS()
+	if err != nil {
+		return nil, err
+	}
+	return influx.NewClient(influx.Config{
+		URLs: []string{c.URL}, Version: c.Version, Timeout: c.Timeout.Std(),
+		Database: c.Database, RetentionPolicy: c.RetentionPolicy, Username: c.Username, Password: c.Password,
+		Organization: c.Organization, Bucket: c.Bucket, Token: c.Token,
+		UserAgent: "vitals-relay/" + version + " " + runtime.Version(),
+		Headers:   map[string]string{ingest.IDHeader: r.id},
+		OneMember: !c.Concatenate, TLS: secured,
+	})
+}
+
+// newSender applies the delivery policy for one writer of a destination.
+func (r *relay) newSender(d *destination, refused func(lines int)) *influx.Sender {
+	c := d.config
+	sender := &influx.Sender{
+		Client: d.client, Proof: &d.proof, Logger: r.log,
+		FixedDatabase: c.Database+c.Bucket != "", FixedPolicy: c.RetentionPolicy != "",
+		Rejected: func(t influx.Target, lines []byte, reason string) error {
+			if err := d.rejected.Add(t, lines, reason); err != nil {
+				return err
+			}
+			n := countLines(lines)
+			refused(n)
+			r.log.Warn("a destination refuses lines for good; they are set aside", "destination", d.name, "lines", n, "reason", reason)
+			return nil
+		},
+	}
+	if d.provisioner != nil && r.config.Provision.Enabled {
+		sender.CreateDatabase = func(ctx context.Context, name string) error {
+			if c.Database != "" {
+				name = c.Database
+			}
+			return d.provisioner.Complete(ctx, name)
+		}
+	}
+	return sender
+}
+
+func (r *relay) newProvisioner(c config.Destination, client *influx.Client) *provision.Provisioner {
+	own := r.ownDatabase()
+	wants := c.Wants()
+	enabled := r.config.Provision.Enabled && (wants == nil || c.Database != "" || wants(own.Database))
+	if c.Database != "" {
+		own.Database = c.Database
+	}
+	policy := r.policy()
+	if c.RetentionPolicy != "" {
+		policy.Name = c.RetentionPolicy
+	}
+	return provision.New(provision.Config{
+		Destination: c.Name, Server: client, Enabled: enabled, Database: own.Database, Policy: policy,
+		Wants: wants, Redirected: c.Database != "", Databases: r.databases, Logger: r.log,
+	})
+}
