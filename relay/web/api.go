@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
@@ -105,9 +104,6 @@ func (h *Handler) servePlacement(w http.ResponseWriter, r *http.Request) {
 	h.serveJSON(w, r, h.config.Fleet.Placement(wish))
 }
 
-// keepAlive is how often something is sent to who listens to a silent stream.
-const keepAlive = 15 * time.Second
-
 // serveEvents answers with what happened after an event, or goes on telling
 // whoever asks for a stream.
 func (h *Handler) serveEvents(w http.ResponseWriter, r *http.Request) {
@@ -128,31 +124,26 @@ func (h *Handler) serveEvents(w http.ResponseWriter, r *http.Request) {
 		h.serveJSON(w, r, slices.Concat([]fleet.Event{}, events))
 		return
 	}
-	s := newStream(w)
+	s, ok := h.stream(w, r)
+	if !ok {
+		return
+	}
+	defer s.close()
 	for {
 		events, more := h.config.Fleet.Events(after)
 		for _, e := range events {
 			after = e.ID
 			s.send(strconv.FormatUint(e.ID, 10), "event", e)
 		}
-		if s.flush() != nil {
+		if !s.rest(r, h.config.Stopping, more, keepAlive) {
 			return
-		}
-		select {
-		case <-r.Context().Done():
-			return
-		case <-h.config.Stopping:
-			return
-		case <-more:
-		case <-time.After(keepAlive):
-			s.comment("still here")
 		}
 	}
 }
 
 // serveJSON answers with v. A client that has it already is told so.
 func (h *Handler) serveJSON(w http.ResponseWriter, r *http.Request, v any) {
-	body, err := json.Marshal(v)
+	body, err := encode(v)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
@@ -167,6 +158,9 @@ func (h *Handler) serveJSON(w http.ResponseWriter, r *http.Request, v any) {
 	}
 	answer(w, "application/json", body)
 }
+
+// encode is v as JSON on one line, in which nothing can be taken for HTML.
+func encode(v any) ([]byte, error) { return json.Marshal(v) }
 
 // badRequest is an error that the client has made.
 type badRequest string
@@ -189,45 +183,4 @@ func apiError(w http.ResponseWriter, err error) {
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
 	w.Write(append(body, '\n'))
-}
-
-// stream sends server-sent events.
-type stream struct {
-	w       http.ResponseWriter
-	control *http.ResponseController
-	err     error
-}
-
-// patience is how long a client may take to read what it is sent.
-const patience = 30 * time.Second
-
-func newStream(w http.ResponseWriter) *stream {
-	header := w.Header()
-	header.Set("Content-Type", "text/event-stream")
-	header.Set("Cache-Control", "no-store")
-	header.Set("X-Accel-Buffering", "no") // a proxy shall pass each on at once
-	w.WriteHeader(http.StatusOK)
-	return &stream{w: w, control: http.NewResponseController(w)}
-}
-
-func (s *stream) send(id, event string, v any) {
-	data, err := json.Marshal(v) // has no newline
-	if err == nil && s.err == nil {
-		_, err = fmt.Fprintf(s.w, "id: %s\nevent: %s\ndata: %s\n\n", id, event, data)
-	}
-	s.err = errors.Join(s.err, err)
-}
-
-func (s *stream) comment(text string) {
-	if s.err == nil {
-		_, s.err = fmt.Fprintf(s.w, ": %s\n\n", text)
-	}
-}
-
-// flush sends what was written, and reports that nobody reads any more.
-func (s *stream) flush() error {
-	if s.err == nil {
-		s.err = errors.Join(s.control.SetWriteDeadline(time.Now().Add(patience)), s.control.Flush())
-	}
-	return s.err
 }

@@ -1,7 +1,6 @@
 package web
 
 import (
-	"cmp"
 	"fmt"
 	"math"
 	"net"
@@ -13,174 +12,87 @@ import (
 	"github.com/rpicluster/vitals/relay/fleet"
 )
 
-// dense is from how many nodes on cards are small.
-const dense = 48
+// overview is what the first page shows.
+type overview struct {
+	Cards   []card
+	Size    size
+	Version string // of the board: the stream of changes goes on from there
+	Summary summary
+	Setup   setupText
+}
 
-// page is what the templates show.
-type page struct {
-	Cards        []card
-	Highlights   []highlight
-	Counts       fleet.Counts
-	Dense        bool
-	EverySeconds int // how often the page looks again
-	Status       Status
-	Destinations []destination
-	Kept         string
-	Traffic      string
-	Setup        setupText
+// summary is what the overview tells besides the nodes.
+type summary struct {
+	Alarms     []string
+	Notes      []string
+	Counts     fleet.Counts
+	Highlights []highlight
+	Any        bool // a node has written
+	Events     []event
+	Trouble    []destination // destinations that do not take writes
+	NowMillis  int64         // by the relay's clock, to a second
+}
+
+// event is something that happened, as the page tells it.
+type event struct {
+	Node, URL, Kind, Text string
+	When                  string // for who has no script
+	Millis                int64
 }
 
 // highlight is one figure of the whole fleet.
-type highlight struct{ Label, Value, Node string }
-
-// card is one node.
-type card struct {
-	Name, State, Seen, About string
-	Title                    string // all facts
-	Search                   string // what the filter looks in
-	Meters                   []meter
-	Spark, Area              string // the CPU's history in a box of 100 × 24, and what is below it
-	SparkLevel               string
-	Foot                     []string
-}
-
-// meter is one vital: a bar of Percent and a text.
-type meter struct {
-	Label, Value, Detail string
-	Percent              float64
-	Level                string // calm, warm or hot
-	Known                bool
-}
+type highlight struct{ Label, Value, Node, URL string }
 
 type destination struct {
 	deliver.Status
 	Waiting, Delivered, Word string
 }
 
-func (h *Handler) page() page {
-	nodes, status := h.config.Fleet.Nodes(), h.config.Status()
-	p := page{Counts: fleet.Count(nodes), Dense: len(nodes) > dense, EverySeconds: 2, Status: status}
-	if len(nodes) > dense {
-		p.EverySeconds = min(10, 2+len(nodes)/100)
+func (h *Handler) overview() (overview, error) {
+	update, err := h.board.since(h.board.epoch, 0)
+	if err != nil {
+		return overview{}, err
 	}
-	rank := map[fleet.State]int{fleet.Down: 0, fleet.Late: 1, fleet.Up: 2}
-	slices.SortStableFunc(nodes, func(a, b fleet.Node) int {
-		return cmp.Or(cmp.Compare(rank[a.State], rank[b.State]), natural(a.Name, b.Name))
-	})
+	nodes := h.config.Fleet.Nodes()
+	o := overview{Size: sizeFor(len(nodes)), Version: versionText(h.board.epoch, update.Version), Summary: h.summary(nodes)}
 	for i := range nodes {
-		p.Cards = append(p.Cards, newCard(&nodes[i]))
+		o.Cards = append(o.Cards, newCard(&nodes[i], o.Size))
 	}
-	p.Highlights = highlights(nodes)
+	slices.SortStableFunc(o.Cards, byRank)
+	return o, nil
+}
+
+// maxRecent is how many events the overview tells.
+const maxRecent = 8
+
+func (h *Handler) summary(nodes []fleet.Node) summary {
+	status := h.config.Status()
+	s := summary{
+		Alarms: status.Alarms, Notes: status.Notes, Counts: fleet.Count(nodes), Highlights: highlights(nodes), Any: len(nodes) > 0,
+		Events: h.recent("", maxRecent), NowMillis: h.config.Now().Truncate(10 * time.Second).UnixMilli(),
+	}
 	for _, d := range status.Destinations {
-		p.Destinations = append(p.Destinations, newDestination(d, h.config.Now()))
+		if d.State != deliver.Delivering {
+			s.Trouble = append(s.Trouble, newDestination(d, h.config.Now()))
+		}
 	}
-	p.Kept = byteText(float64(status.Queue.KeptBytes))
-	p.Traffic = fmt.Sprintf("%s lines accepted since %s", count(status.Ingest.Lines), status.Started.Local().Format("2 Jan 15:04"))
-	return p
+	return s
 }
 
-func newCard(n *fleet.Node) card {
-	c := card{
-		Name: n.Name, State: string(n.State), Seen: ago(n.SecondsSinceSeen),
-		About: about(n), Title: factList(n),
-		Meters: []meter{cpuMeter(n), temperatureMeter(n), ramMeter(n), swapMeter(n)},
+// recent are the last events, the newest first; of one node if one is named.
+func (h *Handler) recent(node string, n int) (list []event) {
+	events, _ := h.config.Fleet.Events(0)
+	for i := len(events) - 1; i >= 0 && len(list) < n; i-- {
+		e := events[i]
+		if node != "" && e.Node != node {
+			continue
+		}
+		list = append(list, event{
+			Node: e.Node, URL: nodeURL(e.Node), Kind: string(e.Kind), Text: e.Text,
+			When: e.Time.Local().Format("2 Jan 15:04"), Millis: e.Time.UnixMilli(),
+		})
 	}
-	c.Spark, c.Area = sparkline(n.CPUHistory)
-	c.SparkLevel = c.Meters[0].Level
-	c.Search = strings.ToLower(strings.Join([]string{n.Name, c.State, n.Address, c.Title}, " "))
-	if n.Address != "" {
-		c.Foot = append(c.Foot, n.Address)
-	}
-	if up := uptime(n); up != "" {
-		c.Foot = append(c.Foot, up)
-	}
-	if n.LinesPerMinute >= 0.5 {
-		c.Foot = append(c.Foot, count(int64(math.Round(n.LinesPerMinute)))+" lines/min")
-	}
-	return c
-}
-
-func cpuMeter(n *fleet.Node) meter {
-	m := meter{Label: "CPU"}
-	m.percent(n.CPUPercent, 75, 90)
-	if n.CPUMHz != nil {
-		m.Detail = frequency(*n.CPUMHz)
-	}
-	return m
-}
-
-func ramMeter(n *fleet.Node) meter {
-	m := meter{Label: "RAM"}
-	m.percent(n.RAMPercent, 75, 90)
-	m.bytes(n.RAMUsedBytes, n.RAMTotalBytes, n.RAMAvailableBytes)
-	return m
-}
-
-func swapMeter(n *fleet.Node) meter {
-	m := meter{Label: "Swap"}
-	m.percent(n.SwapPercent, 50, 80)
-	m.bytes(n.SwapUsedBytes, n.SwapTotalBytes, n.SwapFreeBytes)
-	if n.SwapTotalBytes != nil && *n.SwapTotalBytes == 0 {
-		m.Value, m.Detail = "none", ""
-	}
-	return m
-}
-
-// temperatureMeter spans 20 to 90 °C; a Raspberry Pi slows down at 80.
-func temperatureMeter(n *fleet.Node) meter {
-	m := meter{Label: "Temp"}
-	if n.TemperatureCelsius == nil {
-		m.Value = "–"
-		return m
-	}
-	t := *n.TemperatureCelsius
-	m.Known, m.Percent, m.Level = true, min(max((t-20)/0.7, 0), 100), level(t, 65, 75)
-	m.Value, m.Detail = fmt.Sprintf("%.0f °C", t), n.TemperatureSensor
-	return m
-}
-
-func (m *meter) percent(p *float64, warm, hot float64) {
-	if p == nil {
-		m.Value = "–"
-		return
-	}
-	m.Known, m.Percent, m.Level, m.Value = true, min(max(*p, 0), 100), level(*p, warm, hot), fmt.Sprintf("%.0f %%", *p)
-}
-
-// bytes writes used of total, or what is free if nothing else is known.
-func (m *meter) bytes(used, total, free *float64) {
-	switch {
-	case used != nil && total != nil:
-		m.Detail = byteText(*used) + " of " + byteText(*total)
-	case free != nil:
-		m.Detail = byteText(*free) + " free"
-	}
-}
-
-func level(v, warm, hot float64) string {
-	switch {
-	case v >= hot:
-		return "hot"
-	case v >= warm:
-		return "warm"
-	}
-	return "calm"
-}
-
-// sparkline draws percentages into a box of 100 by 24, the newest at the right.
-func sparkline(history []float32) (line, area string) {
-	const points = 60
-	if len(history) < 2 {
-		return "", ""
-	}
-	first := 100 - float64(len(history)-1)*100/(points-1)
-	var b strings.Builder
-	for i, v := range history {
-		x := first + float64(i)*100/(points-1)
-		fmt.Fprintf(&b, " %.1f,%.1f", x, 23-float64(min(max(v, 0), 100))*0.22)
-	}
-	line = b.String()[1:]
-	return line, fmt.Sprintf("%.1f,24 %s 100,24", first, line)
+	return list
 }
 
 // highlights are the extremes among the nodes that are up.
@@ -192,19 +104,29 @@ func highlights(nodes []fleet.Node) []highlight {
 		extreme("Hottest", nodes, func(n *fleet.Node) *float64 { return n.TemperatureCelsius }, "%.0f °C"),
 		extreme("Busiest", nodes, func(n *fleet.Node) *float64 { return n.CPUPercent }, "%.0f %% CPU"),
 		extreme("Fullest", nodes, func(n *fleet.Node) *float64 { return n.RAMPercent }, "%.0f %% RAM"),
+		extreme("Most room", nodes, idle, "%.0f %% free"),
 	}
 	lines := 0.0
 	for i := range nodes {
 		lines += nodes[i].LinesPerMinute
 	}
-	return append(all, highlight{"Lines", count(int64(math.Round(lines))) + " a minute", ""})
+	return append(all, highlight{Label: "Lines", Value: count(int64(math.Round(lines))) + " a minute"})
+}
+
+// idle is how little a node has to do, in percent of its scarcer resource.
+func idle(n *fleet.Node) *float64 {
+	if n.CPUPercent == nil || n.RAMPercent == nil || len(n.Conflict) > 0 {
+		return nil
+	}
+	room := 100 - max(*n.CPUPercent, *n.RAMPercent)
+	return &room
 }
 
 func extreme(label string, nodes []fleet.Node, of func(*fleet.Node) *float64, format string) highlight {
 	h, best := highlight{Label: label, Value: "–"}, math.Inf(-1)
 	for i := range nodes {
 		if v := of(&nodes[i]); v != nil && *v > best && nodes[i].State == fleet.Up {
-			best, h.Value, h.Node = *v, fmt.Sprintf(format, *v), nodes[i].Name
+			best, h.Value, h.Node, h.URL = *v, fmt.Sprintf(format, *v), nodes[i].Name, nodeURL(nodes[i].Name)
 		}
 	}
 	return h

@@ -3,6 +3,7 @@ package web
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -86,17 +87,17 @@ func cores(n *fleet.Node) string {
 
 // uptime is how long a node had been up when it was last seen.
 func uptime(n *fleet.Node) string {
-	boot, ok := n.Facts["boot_time"].(int64)
-	seconds := n.LastSeen.Unix() - boot
-	switch {
-	case !ok || seconds < 0:
+	if n.UptimeSeconds == nil {
 		return ""
-	case seconds < 2*3600:
-		return fmt.Sprintf("up %d min", seconds/60)
-	case seconds < 48*3600:
-		return fmt.Sprintf("up %d h", seconds/3600)
 	}
-	return fmt.Sprintf("up %d days", seconds/86400)
+	switch seconds := *n.UptimeSeconds; {
+	case seconds < 2*3600:
+		return fmt.Sprintf("up %.0f min", seconds/60)
+	case seconds < 48*3600:
+		return fmt.Sprintf("up %.0f h", seconds/3600)
+	default:
+		return fmt.Sprintf("up %.0f days", math.Floor(seconds/86400))
+	}
 }
 
 // shown are the facts that the card itself tells, in words or as a meter.

@@ -11,11 +11,13 @@ import (
 	"html/template"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"net/http"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/klauspost/compress/gzip"
@@ -68,24 +70,26 @@ type Handler struct {
 	mux     *http.ServeMux
 	pages   *template.Template
 	static  map[string]asset
+	version string // of all assets together
 	openAPI []byte // the API's description
 
-	mu       sync.Mutex
-	fragment []byte // shared by all who watch
-	packed   []byte // the same, compressed
-	rendered time.Time
+	board   board
+	streams atomic.Int64 // who listens
 }
 
 type asset struct {
-	body        []byte
-	contentType string
-	version     string
+	body, packed []byte
+	contentType  string
 }
 
 // contentTypes are named here: what a system knows of them differs.
 var contentTypes = map[string]string{
-	"style.css": "text/css; charset=utf-8", "app.js": "text/javascript; charset=utf-8", "icon.svg": "image/svg+xml",
+	"style.css": "text/css; charset=utf-8", "icon.svg": "image/svg+xml",
+	"live.js": script, "chart.js": script, "overview.js": script, "node.js": script, "relay.js": script,
+	"uplot/uplot.js": script, "uplot/uplot.css": "text/css; charset=utf-8",
 }
+
+const script = "text/javascript; charset=utf-8"
 
 // New makes the handler.
 func New(config Config) (*Handler, error) {
@@ -95,30 +99,46 @@ func New(config Config) (*Handler, error) {
 	if config.Hostname == nil {
 		config.Hostname = os.Hostname
 	}
+	if config.Logger == nil {
+		config.Logger = slog.New(slog.DiscardHandler)
+	}
 	h := &Handler{config: config, mux: http.NewServeMux(), static: map[string]asset{}}
-	for name, contentType := range contentTypes {
-		body, err := fs.ReadFile(embedded, "assets/"+name)
-		if err != nil {
-			return nil, err
-		}
-		sum := sha256.Sum256(body)
-		h.static[name] = asset{body, contentType, hex.EncodeToString(sum[:6])}
-	}
-	openAPI, err := fs.ReadFile(embedded, "assets/openapi.yaml")
-	if err != nil {
+	if err := h.load(); err != nil {
 		return nil, err
 	}
-	h.openAPI = openAPI
-	pages, err := template.New("").Funcs(template.FuncMap{"asset": h.assetURL}).ParseFS(embedded, "assets/*.html")
-	if err != nil {
-		return nil, err
+	h.board = board{
+		template: h.pages, nodes: config.Fleet.Nodes, now: config.Now, epoch: config.Now().UnixNano(),
+		summary: func(nodes []fleet.Node) any { return h.summary(nodes) },
 	}
-	h.pages = pages
-	h.mux.HandleFunc("GET /{$}", h.servePage)
-	h.mux.HandleFunc("GET /fragment", h.serveFragment)
-	h.mux.HandleFunc("GET /assets/{name}", h.serveAsset)
+	h.mux.HandleFunc("GET /{$}", h.serveOverview)
+	h.mux.HandleFunc("GET /nodes/{name}", h.serveNodePage)
+	h.mux.HandleFunc("GET /relay", h.serveRelayPage)
+	h.mux.HandleFunc("GET /live", h.serveLive)
+	h.mux.HandleFunc("GET /live/nodes/{name}", h.serveNodeLive)
+	h.mux.HandleFunc("GET /live/relay", h.serveRelayLive)
+	h.mux.HandleFunc("GET /assets/{version}/{name...}", h.serveAsset)
 	h.routeAPI()
 	return h, nil
+}
+
+// load reads what is embedded.
+func (h *Handler) load() error {
+	sum := sha256.New()
+	for _, name := range slices.Sorted(maps.Keys(contentTypes)) {
+		body, err := fs.ReadFile(embedded, "assets/"+name)
+		if err != nil {
+			return err
+		}
+		sum.Write(body)
+		h.static[name] = asset{body, compress(body), contentTypes[name]}
+	}
+	h.version = hex.EncodeToString(sum.Sum(nil)[:6])
+	var err error
+	if h.openAPI, err = fs.ReadFile(embedded, "assets/openapi.yaml"); err != nil {
+		return err
+	}
+	h.pages, err = template.New("").Funcs(template.FuncMap{"asset": h.assetURL}).ParseFS(embedded, "assets/*.html")
+	return err
 }
 
 // ServeHTTP serves the page, its parts and the API.
@@ -130,47 +150,32 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.mux.ServeHTTP(w, r)
 }
 
-func (h *Handler) assetURL(name string) string {
-	return "/assets/" + name + "?v=" + h.static[name].version
-}
+func (h *Handler) assetURL(name string) string { return "/assets/" + h.version + "/" + name }
 
+// serveAsset serves a file whose address changes with its content. One of
+// another version is served as well: a page may be older than the relay.
 func (h *Handler) serveAsset(w http.ResponseWriter, r *http.Request) {
 	a, ok := h.static[r.PathValue("name")]
 	if !ok {
 		http.NotFound(w, r)
 		return
 	}
-	w.Header().Set("Content-Type", a.contentType)
-	w.Header().Set("Cache-Control", "public, max-age=31536000, immutable")
-	w.Write(a.body)
+	header := w.Header()
+	header.Set("Cache-Control", "no-store")
+	if r.PathValue("version") == h.version {
+		header.Set("Cache-Control", "public, max-age=31536000, immutable")
+	}
+	respond(w, r, a.contentType, a.body, a.packed)
 }
 
-func (h *Handler) servePage(w http.ResponseWriter, r *http.Request) {
-	p := h.page()
-	p.Setup = setup(r.Host, p.Status.Listen, h.config.Hostname)
-	h.render(w, "page.html", p)
-}
-
-// serveFragment is the part of the page that changes. However many watch, it
-// is made once a second.
-func (h *Handler) serveFragment(w http.ResponseWriter, r *http.Request) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if now := h.config.Now(); now.Sub(h.rendered) >= time.Second || now.Before(h.rendered) {
-		var b bytes.Buffer
-		if err := h.pages.ExecuteTemplate(&b, "live.html", h.page()); err != nil {
-			h.fail(w, err)
-			return
-		}
-		h.fragment, h.packed, h.rendered = b.Bytes(), compress(b.Bytes()), now
+func (h *Handler) serveOverview(w http.ResponseWriter, r *http.Request) {
+	o, err := h.overview()
+	if err != nil {
+		h.fail(w, err)
+		return
 	}
-	w.Header().Set("Vary", "Accept-Encoding")
-	body := h.fragment
-	if strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
-		w.Header().Set("Content-Encoding", "gzip")
-		body = h.packed
-	}
-	answer(w, "text/html; charset=utf-8", body)
+	o.Setup = setup(r.Host, h.config.Status().Listen, h.config.Hostname)
+	h.render(w, r, "overview.html", o)
 }
 
 func compress(text []byte) []byte {
@@ -181,23 +186,36 @@ func compress(text []byte) []byte {
 	return b.Bytes()
 }
 
-func (h *Handler) render(w http.ResponseWriter, name string, data any) {
+// render answers with a page, which must not be kept: it is old in a second.
+func (h *Handler) render(w http.ResponseWriter, r *http.Request, name string, data any) {
 	var b bytes.Buffer
 	if err := h.pages.ExecuteTemplate(&b, name, data); err != nil {
 		h.fail(w, err)
 		return
 	}
-	answer(w, "text/html; charset=utf-8", b.Bytes())
+	w.Header().Set("Cache-Control", "no-store")
+	respond(w, r, "text/html; charset=utf-8", b.Bytes(), compress(b.Bytes()))
 }
 
 func (h *Handler) fail(w http.ResponseWriter, err error) {
-	if h.config.Logger != nil {
-		h.config.Logger.Error("the page cannot be made", "error", err)
-	}
+	h.config.Logger.Error("the page cannot be made", "error", err)
 	http.Error(w, "the page cannot be made; the log says why", http.StatusInternalServerError)
 }
 
-// answer sends what must not be kept: it is old in a second.
+// respond sends a body, compressed to who can undo it.
+func respond(w http.ResponseWriter, r *http.Request, contentType string, body, packed []byte) {
+	header := w.Header()
+	header.Set("Content-Type", contentType)
+	header.Set("Vary", "Accept-Encoding")
+	if strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
+		header.Set("Content-Encoding", "gzip")
+		body = packed
+	}
+	header.Set("Content-Length", strconv.Itoa(len(body)))
+	w.Write(body)
+}
+
+// answer sends what is not a page and must not be kept.
 func answer(w http.ResponseWriter, contentType string, body []byte) {
 	header := w.Header()
 	header.Set("Content-Type", contentType)

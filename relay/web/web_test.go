@@ -31,7 +31,7 @@ func aNode() fleet.Node {
 		CPUPercent: num(93), CPUMHz: num(1800), RAMUsedBytes: num(1 << 30), RAMTotalBytes: num(4 << 30), RAMPercent: num(25),
 		SwapTotalBytes: num(0), SwapUsedBytes: num(0), SwapPercent: num(0), TemperatureCelsius: num(66.4), TemperatureSensor: "cpu_thermal",
 		Facts:      map[string]any{"model": "Raspberry Pi 4", "cores": int64(4), "architecture": "aarch64", "os": "Debian", "boot_time": now.Unix() - 3*86400},
-		CPUHistory: []float32{10, 50, 93},
+		CPUHistory: []float32{10, 50, 93}, UptimeSeconds: num(2.5 * 86400),
 	}
 }
 
@@ -49,6 +49,23 @@ type nodesOnly struct {
 }
 
 func (s nodesOnly) Nodes() []fleet.Node { return s.nodes() }
+
+func (s nodesOnly) Node(name string) (fleet.Node, error) {
+	for _, n := range s.nodes() {
+		if n.Name == name {
+			return n, nil
+		}
+	}
+	return fleet.Node{}, fleet.ErrNoNode
+}
+
+func (s nodesOnly) Events(uint64) ([]fleet.Event, <-chan struct{}) {
+	var events []fleet.Event
+	for i, n := range s.nodes() {
+		events = append(events, fleet.Event{ID: uint64(i + 1), Time: now, Node: n.Name, Kind: fleet.IsNew, Text: "has written for the first time"})
+	}
+	return events, nil
+}
 
 // get asks a handler that shows nodes and status.
 func get(t *testing.T, nodes []fleet.Node, status Status, path string) (*http.Response, string) {
@@ -90,7 +107,7 @@ func TestPageShowsEveryVital(t *testing.T) {
 	}
 	contains(t, body, "pi-1", "93 %", "1.8 GHz", "25 %", "1 GB of 4 GB", "none", "66 °C", "cpu_thermal",
 		"Raspberry Pi 4 · 4 × aarch64 · Debian", "10.0.0.5", "up 2 days", "48 lines/min", "3 s ago",
-		`class="meter hot"`, `class="meter warm"`, "1\u202f234\u202f567 lines accepted", "vitals 1.2.3", "5 MB")
+		`class="meter hot"`, `class="meter warm"`, `href="/nodes/pi-1"`, "has written for the first time")
 }
 
 func TestPageBeforeTheFirstNode(t *testing.T) {
@@ -109,7 +126,7 @@ func TestTroubleComesFirst(t *testing.T) {
 	for _, n := range []fleet.Node{{Name: "a-10", State: fleet.Up}, {Name: "a-9", State: fleet.Up}, {Name: "b", State: fleet.Late}, {Name: "c", State: fleet.Down}} {
 		nodes = append(nodes, n)
 	}
-	_, body := get(t, nodes, aStatus(), "/fragment")
+	_, body := get(t, nodes, aStatus(), "/")
 	var got []string
 	for _, m := range regexp.MustCompile(`data-key="([^"]*)"`).FindAllStringSubmatch(body, -1) {
 		got = append(got, m[1])
@@ -128,9 +145,14 @@ func TestDestinations(t *testing.T) {
 		{Name: "far", URL: "http://b", State: deliver.Held, Error: "401 <b>", RejectedLines: 7,
 			Backlog: queue.Backlog{Lines: 1200, Bytes: 3 << 20, Oldest: now.Add(-10 * time.Minute)}},
 	}
-	_, body := get(t, nil, status, "/")
-	contains(t, body, "near", "delivering", "nothing waits", "5\u202f000", "far", "needs you", "401 &lt;b&gt;", "1\u202f200 lines, 3 MB, oldest 10 min ago",
+	_, body := get(t, nil, status, "/relay")
+	contains(t, body, "1\u202f234\u202f567 lines accepted", "vitals 1.2.3", "near", "delivering", "nothing waits", "5\u202f000", "far", "needs you", "401 &lt;b&gt;", "1\u202f200 lines, 3 MB, oldest 10 min ago",
 		`<p class="alarm" role="alert">influxdb refuses writes until somebody acts</p>`)
+	_, body = get(t, nil, status, "/") // tells of trouble only
+	contains(t, body, `<a href="/relay">far</a>: needs you`, `<p class="alarm" role="alert">influxdb refuses writes until somebody acts</p>`)
+	if strings.Contains(body, "near") {
+		t.Error("the overview tells of a destination without trouble")
+	}
 }
 
 func TestNothingANodeWritesBecomesScript(t *testing.T) {
@@ -138,7 +160,7 @@ func TestNothingANodeWritesBecomesScript(t *testing.T) {
 	n := aNode()
 	n.Name, n.Address, n.TemperatureSensor = evil, evil, evil
 	n.Facts = map[string]any{"model": evil, evil: evil}
-	for _, path := range []string{"/", "/fragment"} {
+	for _, path := range []string{"/", nodeURL(evil), "/relay", nodeURL("<script>alert(1)</script>")} {
 		resp, body := get(t, []fleet.Node{n}, aStatus(), path)
 		if strings.Contains(body, "<script>") || strings.Contains(body, "<img") {
 			t.Errorf("%s: a name became HTML", path)
@@ -151,21 +173,30 @@ func TestNothingANodeWritesBecomesScript(t *testing.T) {
 }
 
 func TestThePageAsksNobodyElse(t *testing.T) {
-	_, body := get(t, []fleet.Node{aNode()}, aStatus(), "/")
+	nodes := nodesOnly{nodes: func() []fleet.Node { return []fleet.Node{aNode()} }}
+	h, err := New(Config{Fleet: nodes, Status: aStatus})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, page := range []string{"/", "/nodes/pi-1", "/relay", "/nodes/nobody"} {
+		_, body := ask(t, h, "GET", page)
+		asksNobodyElse(t, h, body)
+	}
+}
+
+func asksNobodyElse(t *testing.T, h *Handler, body string) {
+	t.Helper()
 	inline := regexp.MustCompile(`(?i)\son\w+=|\sstyle=|<style|<script(?:[^>]*)>[^<]`)
 	if m := inline.FindString(body); m != "" {
 		t.Errorf("inline code or style: %q", m)
 	}
-	h, err := New(Config{Fleet: nodesOnly{nodes: func() []fleet.Node { return nil }}, Status: aStatus})
-	if err != nil {
-		t.Fatal(err)
-	}
+	const licence = "/*! https://github.com/leeoniya/uPlot" // a comment
 	for _, m := range regexp.MustCompile(`(?:src|href)="([^"]*)"`).FindAllStringSubmatch(body, -1) {
 		resp, text := ask(t, h, "GET", strings.ReplaceAll(m[1], "&amp;", "&"))
 		if !strings.HasPrefix(m[1], "/") || resp.StatusCode != 200 || len(text) == 0 {
 			t.Errorf("%s: %s", m[1], resp.Status)
 		}
-		if strings.HasPrefix(m[1], "/assets/") && strings.Contains(strings.ReplaceAll(text, "http://www.w3.org/", ""), "://") {
+		if strings.HasPrefix(m[1], "/assets/") && strings.Contains(strings.NewReplacer("http://www.w3.org/", "", licence, "").Replace(text), "://") {
 			t.Errorf("%s names another host", m[1])
 		}
 	}
@@ -176,7 +207,7 @@ func TestAPI(t *testing.T) {
 	if resp.Header.Get("Content-Type") != "application/json" || resp.Header.Get("Cache-Control") != "no-store" {
 		t.Errorf("%v", resp.Header)
 	}
-	want := `[{"name":"pi-1","state":"up","last_seen":"2026-03-01T11:59:57Z","seconds_since_seen":3,"interval_seconds":10,"address":"10.0.0.5","lines":1234,"lines_per_minute":48,` +
+	want := `[{"name":"pi-1","state":"up","last_seen":"2026-03-01T11:59:57Z","seconds_since_seen":3,"interval_seconds":10,"address":"10.0.0.5","uptime_seconds":216000,"lines":1234,"lines_per_minute":48,` +
 		`"cpu_percent":93,"cpu_mhz":1800,"ram_used_bytes":1073741824,"ram_total_bytes":4294967296,"ram_percent":25,"swap_used_bytes":0,"swap_total_bytes":0,"swap_percent":0,` +
 		`"temperature_celsius":66.4,"temperature_sensor":"cpu_thermal","facts":{"architecture":"aarch64","boot_time":1772107200,"cores":4,"model":"Raspberry Pi 4","os":"Debian"}}]` + "\n"
 	if d := cmp.Diff(want, body); d != "" {
@@ -201,55 +232,11 @@ func TestOtherPathsAndMethods(t *testing.T) {
 	for _, tt := range []struct {
 		method, path string
 		want         int
-	}{{"GET", "/nowhere", 404}, {"GET", "/assets/../web.go", 307}, {"GET", "/assets/page.html", 404}, {"POST", "/", 405}, {"DELETE", "/api/nodes", 405}, {"HEAD", "/", 200}} {
+	}{{"GET", "/nowhere", 404}, {"GET", "/assets/../web.go", 307}, {"GET", "/assets/x/overview.html", 404}, {"GET", "/assets/x/live.js", 200}, {"GET", "/nodes/nobody", 404}, {"POST", "/", 405}, {"DELETE", "/api/nodes", 405}, {"HEAD", "/", 200}} {
 		if resp, _ := ask(t, h, tt.method, tt.path); resp.StatusCode != tt.want {
 			t.Errorf("%s %s: %s, want %d", tt.method, tt.path, resp.Status, tt.want)
 		}
 	}
-}
-
-func TestTheFragmentIsMadeOnceASecond(t *testing.T) {
-	clock, calls := now, 0
-	h, err := New(Config{Fleet: nodesOnly{nodes: func() []fleet.Node { calls++; return nil }}, Status: aStatus, Now: func() time.Time { return clock }})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for range 5 {
-		ask(t, h, "GET", "/fragment")
-	}
-	clock = clock.Add(time.Second)
-	ask(t, h, "GET", "/fragment")
-	if calls != 2 {
-		t.Errorf("made %d times", calls)
-	}
-}
-
-func TestTheFragmentTravelsCompressed(t *testing.T) {
-	h, err := New(Config{Fleet: nodesOnly{nodes: func() []fleet.Node { return []fleet.Node{aNode()} }}, Status: aStatus})
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := httptest.NewServer(h)
-	defer server.Close()
-	resp, err := http.Get(server.URL + "/fragment") // which asks for gzip and undoes it
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil || !resp.Uncompressed {
-		t.Errorf("compressed: %v, %v", resp.Uncompressed, err)
-	}
-	contains(t, string(body), `data-key="pi-1"`)
-}
-
-func TestManyNodesAreSmall(t *testing.T) {
-	nodes := make([]fleet.Node, 300)
-	for i := range nodes {
-		nodes[i] = aNode()
-	}
-	_, body := get(t, nodes, aStatus(), "/fragment")
-	contains(t, body, `class="nodes dense"`, `data-every="5"`)
 }
 
 func TestTexts(t *testing.T) {

@@ -1,0 +1,92 @@
+// What every page shares: it follows a stream of changes, changes only what
+// differs, so that focus, selection and scrolling stay, and counts the ages.
+"use strict";
+
+const pulse = document.getElementById("pulse");
+let offset = 0; // of the relay's clock to this one, in milliseconds
+
+// follow listens to a stream of server-sent events, and says whether it does.
+export function follow(url, handlers) {
+  const source = new EventSource(url);
+  source.onopen = () => connected(true);
+  source.onerror = () => {
+    connected(false);
+    // The browser comes again by itself, unless it was turned away.
+    if (source.readyState === EventSource.CLOSED) setTimeout(() => follow(url, handlers), 5000);
+  };
+  for (const [name, handle] of Object.entries(handlers)) {
+    source.addEventListener(name, (event) => {
+      connected(true);
+      handle(JSON.parse(event.data), source);
+    });
+  }
+}
+
+function connected(yes) {
+  document.body.classList.toggle("lost", !yes);
+  const text = yes ? "live" : "connection lost, retrying";
+  if (pulse && pulse.textContent !== text) pulse.textContent = text;
+}
+
+// element makes the one element that a piece of HTML is.
+export function element(html) {
+  const template = document.createElement("template");
+  template.innerHTML = html.trim();
+  return template.content.firstElementChild;
+}
+
+// morph makes the element `from` like `to`.
+export function morph(from, to) {
+  for (const { name } of [...from.attributes]) if (!to.hasAttribute(name)) from.removeAttribute(name);
+  for (const { name, value } of to.attributes) if (from.getAttribute(name) !== value) from.setAttribute(name, value);
+  let at = from.firstChild;
+  for (const want of [...to.childNodes]) {
+    const have = at;
+    if (have && have.nodeName === want.nodeName) {
+      at = have.nextSibling;
+      if (want.nodeType === Node.ELEMENT_NODE) morph(have, want);
+      else if (have.nodeValue !== want.nodeValue) have.nodeValue = want.nodeValue;
+    } else {
+      from.insertBefore(want, at);
+    }
+  }
+  while (at) {
+    const next = at.nextSibling;
+    at.remove();
+    at = next;
+  }
+}
+
+// replace makes what an element holds like a piece of HTML.
+export function replace(holder, html) {
+  const fresh = element(html);
+  if (holder.firstElementChild) morph(holder.firstElementChild, fresh);
+  else holder.append(fresh);
+  age(holder);
+}
+
+// setClock says what the relay's clock shows, to the ten seconds.
+export function setClock(millis) {
+  const difference = millis - Date.now();
+  if (Math.abs(difference) > 20000) offset = difference;
+}
+
+function ago(seconds) {
+  if (seconds < 1.5) return "now";
+  if (seconds < 90) return `${seconds.toFixed(0)} s ago`;
+  if (seconds < 90 * 60) return `${(seconds / 60).toFixed(0)} min ago`;
+  if (seconds < 36 * 3600) return `${(seconds / 3600).toFixed(0)} h ago`;
+  return `${(seconds / 86400).toFixed(0)} days ago`;
+}
+
+// age writes how long ago things were.
+export function age(root) {
+  const now = Date.now() + offset;
+  for (const time of root.querySelectorAll("time[data-seen]")) {
+    const text = ago((now - Number(time.dataset.seen)) / 1000);
+    if (time.textContent !== text) time.textContent = text;
+  }
+}
+
+setInterval(() => { if (!document.hidden) age(document); }, 1000);
+age(document);

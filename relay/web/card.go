@@ -1,0 +1,252 @@
+package web
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"math"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/rpicluster/vitals/relay/fleet"
+)
+
+// card is one node on the overview.
+type card struct {
+	Name, State, Seen, About string
+	URL                      string   // of the node's own page
+	SeenMillis               int64    // since 1970
+	Rank                     int      // trouble has low ones
+	Badges                   []string // what is worth a word besides the state
+	Title                    string   // all facts
+	Search                   string   // what the filter looks in
+	Tags                     string   // JSON, for grouping
+	Meters                   []meter
+	Spark, Area              string // the CPU's history in a box of 100 × 24, and what is below it
+	SparkLevel               string
+	Foot                     []string
+	Size                     size
+}
+
+// size is how much room a card takes.
+type size string
+
+// The sizes, by how many nodes there are: a screen shall hold 200.
+const (
+	large size = ""
+	dense size = "dense"
+	tiny  size = "tiny"
+
+	denseFrom = 48
+	tinyFrom  = 120
+)
+
+func sizeFor(nodes int) size {
+	switch {
+	case nodes > tinyFrom:
+		return tiny
+	case nodes > denseFrom:
+		return dense
+	}
+	return large
+}
+
+// meter is one vital: a bar of Percent and a text.
+type meter struct {
+	Label, Value, Detail string
+	Percent              float64
+	Level                string // calm, warm or hot
+	Known                bool
+}
+
+func newCard(n *fleet.Node, s size) card {
+	c := card{
+		Name: n.Name, State: string(n.State), Seen: ago(n.SecondsSinceSeen), SeenMillis: n.LastSeen.UnixMilli(),
+		URL: nodeURL(n.Name), Badges: badges(n), About: about(n), Size: s,
+		Meters: []meter{cpuMeter(n), temperatureMeter(n), ramMeter(n), swapMeter(n)},
+	}
+	c.Rank = rank(n, c.Meters)
+	c.Search = strings.ToLower(strings.Join([]string{n.Name, c.State, n.Address, c.About, strings.Join(c.Badges, " "), tagText(n.Tags)}, " "))
+	if len(n.Tags) > 0 {
+		text, _ := json.Marshal(n.Tags) // strings can be written
+		c.Tags = string(text)
+	}
+	if s != large {
+		return c
+	}
+	c.Title = factList(n)
+	c.Spark, c.Area = sparkline(n.CPUHistory)
+	c.SparkLevel = c.Meters[0].Level
+	c.Foot = foot(n)
+	return c
+}
+
+// foot is what a card tells in small print.
+func foot(n *fleet.Node) (texts []string) {
+	if n.Address != "" {
+		texts = append(texts, n.Address)
+	}
+	if up := uptime(n); up != "" {
+		texts = append(texts, up)
+	}
+	if n.DiskPercent != nil {
+		texts = append(texts, fmt.Sprintf("%s %.0f %% full", n.DiskPath, *n.DiskPercent))
+	}
+	if n.LinesPerMinute >= 0.5 {
+		texts = append(texts, count(int64(math.Round(n.LinesPerMinute)))+" lines/min")
+	}
+	return texts
+}
+
+func nodeURL(name string) string { return "/nodes/" + url.PathEscape(name) }
+
+// badges are what is worth a word about a node, the worst first.
+func badges(n *fleet.Node) (texts []string) {
+	if len(n.Conflict) > 0 {
+		texts = append(texts, "name conflict")
+	}
+	texts = append(texts, n.Throttling...)
+	if failing := failing(n); len(failing) > 0 {
+		texts = append(texts, "collectors fail")
+	}
+	if n.DiskPercent != nil && *n.DiskPercent >= 90 {
+		texts = append(texts, "disk full")
+	}
+	if n.ClockSkewSeconds != nil {
+		texts = append(texts, "clock differs")
+	}
+	if !n.RebootedAt.IsZero() {
+		texts = append(texts, "rebooted")
+	}
+	if n.New {
+		texts = append(texts, "new")
+	}
+	if n.Outdated {
+		texts = append(texts, "outdated")
+	}
+	return texts
+}
+
+func failing(n *fleet.Node) (ids []string) {
+	for _, c := range n.Collectors {
+		if c.State == "failing" || c.State == "failed" {
+			ids = append(ids, c.ID)
+		}
+	}
+	return ids
+}
+
+// rank sorts the nodes: what needs somebody first, what is out of service last.
+func rank(n *fleet.Node, meters []meter) int {
+	hot := slices.ContainsFunc(meters, func(m meter) bool { return m.Level == "hot" })
+	trouble := len(n.Conflict) > 0 || len(n.Throttling) > 0 || len(failing(n)) > 0 || n.DiskPercent != nil && *n.DiskPercent >= 90
+	switch {
+	case n.State == fleet.Retired:
+		return 5
+	case n.State == fleet.Down:
+		return 0
+	case n.State == fleet.Late:
+		return 1
+	case trouble:
+		return 2
+	case hot:
+		return 3
+	}
+	return 4
+}
+
+func byRank(a, b card) int { return cmp.Or(cmp.Compare(a.Rank, b.Rank), natural(a.Name, b.Name)) }
+
+// tagText are tags as people write them.
+func tagText(tags map[string]string) string {
+	var pairs []string
+	for key, value := range tags {
+		pairs = append(pairs, key+"="+value)
+	}
+	slices.Sort(pairs)
+	return strings.Join(pairs, " ")
+}
+
+func cpuMeter(n *fleet.Node) meter {
+	m := meter{Label: "CPU"}
+	m.percent(n.CPUPercent, 75, 90)
+	if n.CPUMHz != nil {
+		m.Detail = frequency(*n.CPUMHz)
+	}
+	return m
+}
+
+func ramMeter(n *fleet.Node) meter {
+	m := meter{Label: "RAM"}
+	m.percent(n.RAMPercent, 75, 90)
+	m.bytes(n.RAMUsedBytes, n.RAMTotalBytes, n.RAMAvailableBytes)
+	return m
+}
+
+func swapMeter(n *fleet.Node) meter {
+	m := meter{Label: "Swap"}
+	m.percent(n.SwapPercent, 50, 80)
+	m.bytes(n.SwapUsedBytes, n.SwapTotalBytes, n.SwapFreeBytes)
+	if n.SwapTotalBytes != nil && *n.SwapTotalBytes == 0 {
+		m.Value, m.Detail = "none", ""
+	}
+	return m
+}
+
+// temperatureMeter spans 20 to 90 °C; a Raspberry Pi slows down at 80.
+func temperatureMeter(n *fleet.Node) meter {
+	m := meter{Label: "Temp"}
+	if n.TemperatureCelsius == nil {
+		m.Value = "–"
+		return m
+	}
+	t := *n.TemperatureCelsius
+	m.Known, m.Percent, m.Level = true, min(max((t-20)/0.7, 0), 100), level(t, 65, 75)
+	m.Value, m.Detail = fmt.Sprintf("%.0f °C", t), n.TemperatureSensor
+	return m
+}
+
+func (m *meter) percent(p *float64, warm, hot float64) {
+	if p == nil {
+		m.Value = "–"
+		return
+	}
+	m.Known, m.Percent, m.Level, m.Value = true, min(max(*p, 0), 100), level(*p, warm, hot), fmt.Sprintf("%.0f %%", *p)
+}
+
+// bytes writes used of total, or what is free if nothing else is known.
+func (m *meter) bytes(used, total, free *float64) {
+	switch {
+	case used != nil && total != nil:
+		m.Detail = byteText(*used) + " of " + byteText(*total)
+	case free != nil:
+		m.Detail = byteText(*free) + " free"
+	}
+}
+
+func level(v, warm, hot float64) string {
+	switch {
+	case v >= hot:
+		return "hot"
+	case v >= warm:
+		return "warm"
+	}
+	return "calm"
+}
+
+// sparkline draws percentages into a box of 100 by 24, the newest at the right.
+func sparkline(history []float32) (line, area string) {
+	const points = 60
+	if len(history) < 2 {
+		return "", ""
+	}
+	first := 100 - float64(len(history)-1)*100/(points-1)
+	var b strings.Builder
+	for i, v := range history {
+		x := first + float64(i)*100/(points-1)
+		fmt.Fprintf(&b, " %.1f,%.1f", x, 23-float64(min(max(v, 0), 100))*0.22)
+	}
+	line = b.String()[1:]
+	return line, fmt.Sprintf("%.1f,24 %s 100,24", first, line)
+}

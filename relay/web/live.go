@@ -1,0 +1,192 @@
+package web
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/klauspost/compress/gzip"
+)
+
+// serveLive goes on telling a viewer of the overview what has changed.
+func (h *Handler) serveLive(w http.ResponseWriter, r *http.Request) {
+	text := r.Header.Get("Last-Event-ID")
+	if text == "" {
+		text = r.URL.Query().Get("version")
+	}
+	epoch, version, err := parseVersion(text)
+	if err != nil {
+		apiError(w, badRequest("version: is none of this page's"))
+		return
+	}
+	s, ok := h.stream(w, r)
+	if !ok {
+		return
+	}
+	defer s.close()
+	for {
+		u, err := h.board.since(epoch, version)
+		if err != nil {
+			h.config.Logger.Error("the page cannot be made", "error", err)
+			return
+		}
+		version = u.Version
+		id := versionText(epoch, version)
+		if u.Reload {
+			s.send(id, "reload", true)
+			s.flush()
+			return
+		}
+		for _, html := range u.Cards {
+			s.send(id, "card", html)
+		}
+		for _, name := range u.Gone {
+			s.send(id, "gone", name)
+		}
+		if u.Summary != "" {
+			s.send(id, "summary", u.Summary)
+		}
+		if !s.rest(r, h.config.Stopping, nil, time.Second) {
+			return
+		}
+	}
+}
+
+func versionText(epoch int64, version uint64) string { return fmt.Sprintf("%d-%d", epoch, version) }
+
+func parseVersion(text string) (epoch int64, version uint64, err error) {
+	a, b, _ := strings.Cut(text, "-")
+	if epoch, err = strconv.ParseInt(a, 10, 64); err == nil {
+		version, err = strconv.ParseUint(b, 10, 64)
+	}
+	return epoch, version, err
+}
+
+// serveNodeLive goes on telling what a node's page shows of it.
+func (h *Handler) serveNodeLive(w http.ResponseWriter, r *http.Request) {
+	s, ok := h.stream(w, r)
+	if !ok {
+		return
+	}
+	defer s.close()
+	was := ""
+	for n := uint64(1); ; n++ {
+		html, err := h.nodeHTML(r.PathValue("name"))
+		if err != nil {
+			s.send("", "gone", true)
+			s.flush()
+			return
+		}
+		if html != was {
+			s.send(strconv.FormatUint(n, 10), "node", html)
+			was = html
+		}
+		if !s.rest(r, h.config.Stopping, nil, 2*time.Second) {
+			return
+		}
+	}
+}
+
+const (
+	// patience is how long a client may take to read what it is sent.
+	patience = 30 * time.Second
+	// keepAlive is how often something is sent to who listens to a silent
+	// stream.
+	keepAlive = 15 * time.Second
+	// maxStreams bounds who listens at the same time.
+	maxStreams = 200
+)
+
+// stream sends server-sent events, compressed if the client can undo it.
+type stream struct {
+	out     io.Writer
+	packed  *gzip.Writer // nil: not compressed
+	control *http.ResponseController
+	sent    time.Time
+	err     error
+	leave   func()
+}
+
+// stream begins a stream, or says that there are too many.
+func (h *Handler) stream(w http.ResponseWriter, r *http.Request) (*stream, bool) {
+	if h.streams.Add(1) > maxStreams {
+		h.streams.Add(-1)
+		w.Header().Set("Retry-After", "30")
+		http.Error(w, "too many watch already; look again later", http.StatusServiceUnavailable)
+		return nil, false
+	}
+	header := w.Header()
+	header.Set("Content-Type", "text/event-stream")
+	header.Set("Cache-Control", "no-store")
+	header.Set("X-Accel-Buffering", "no") // a proxy shall pass each on at once
+	s := &stream{out: w, control: http.NewResponseController(w), leave: func() { h.streams.Add(-1) }}
+	if strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
+		header.Set("Content-Encoding", "gzip")
+		s.packed, _ = gzip.NewWriterLevel(w, gzip.BestSpeed) // the level is valid
+		s.out = s.packed
+	}
+	w.WriteHeader(http.StatusOK)
+	return s, true
+}
+
+func (s *stream) close() {
+	if s.packed != nil {
+		s.packed.Close()
+	}
+	s.leave()
+}
+
+// send sends an event whose data is v as JSON.
+func (s *stream) send(id, event string, v any) {
+	if s.err != nil {
+		return
+	}
+	var data []byte
+	if data, s.err = encode(v); s.err == nil {
+		_, s.err = fmt.Fprintf(s.out, "id: %s\nevent: %s\ndata: %s\n\n", id, event, data)
+	}
+	s.sent = time.Time{}
+}
+
+// flush sends what was written.
+func (s *stream) flush() {
+	if s.packed != nil && s.err == nil {
+		s.err = s.packed.Flush()
+	}
+	if s.err == nil {
+		s.err = s.control.SetWriteDeadline(time.Now().Add(patience))
+	}
+	if s.err == nil {
+		s.err = s.control.Flush()
+	}
+	s.sent = time.Now()
+}
+
+// rest sends what was written, waits for more or for a while, and reports
+// whether there is still somebody to tell.
+func (s *stream) rest(r *http.Request, stopping, more <-chan struct{}, while time.Duration) bool {
+	switch silent := time.Since(s.sent); {
+	case s.sent.IsZero():
+		s.flush()
+	case silent >= keepAlive && s.err == nil:
+		_, s.err = io.WriteString(s.out, ": still here\n\n")
+		s.flush()
+	}
+	if s.err != nil {
+		return false
+	}
+	t := time.NewTimer(while)
+	defer t.Stop()
+	select {
+	case <-r.Context().Done():
+		return false
+	case <-stopping:
+		return false
+	case <-more:
+	case <-t.C:
+	}
+	return true
+}

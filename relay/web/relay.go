@@ -1,0 +1,70 @@
+package web
+
+import (
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+)
+
+// relayPage is what the relay's own page shows.
+type relayPage struct {
+	Alarms       []string
+	Notes        []string
+	Destinations []destination
+	Kept, Queue  string
+	Traffic      string
+	Version      string
+	DataPath     string
+	Lines        int64 // accepted since the start; the chart shows their rate
+}
+
+func (h *Handler) relayPage() relayPage {
+	s := h.config.Status()
+	p := relayPage{
+		Alarms: s.Alarms, Notes: s.Notes, Version: s.Version, DataPath: s.DataDirectory, Lines: s.Ingest.Lines,
+		Kept:  byteText(float64(s.Queue.KeptBytes)),
+		Queue: fmt.Sprintf("%s on disk, %s of it not delivered yet, %s free", byteText(float64(s.Queue.Bytes)), byteText(float64(s.Queue.UndeliveredBytes)), free(s.Queue.FreeBytes)),
+		Traffic: fmt.Sprintf("%s lines accepted in %s writes since %s; %s bad lines, %s writes told to come again",
+			count(s.Ingest.Lines), count(s.Ingest.Requests), s.Started.Local().Format("2 Jan 15:04"), count(s.Ingest.BadLines), count(s.Ingest.Refused)),
+	}
+	for _, d := range s.Destinations {
+		p.Destinations = append(p.Destinations, newDestination(d, h.config.Now()))
+	}
+	return p
+}
+
+func free(n int64) string {
+	if n < 0 {
+		return "an unknown amount"
+	}
+	return byteText(float64(n))
+}
+
+func (h *Handler) serveRelayPage(w http.ResponseWriter, r *http.Request) {
+	h.render(w, r, "relay.html", h.relayPage())
+}
+
+// serveRelayLive goes on telling what the relay's page shows.
+func (h *Handler) serveRelayLive(w http.ResponseWriter, r *http.Request) {
+	s, ok := h.stream(w, r)
+	if !ok {
+		return
+	}
+	defer s.close()
+	was := ""
+	for n := uint64(1); ; n++ {
+		html, err := h.board.render("relay-live.html", h.relayPage())
+		if err != nil {
+			h.config.Logger.Error("the page cannot be made", "error", err)
+			return
+		}
+		if html != was {
+			s.send(strconv.FormatUint(n, 10), "relay", html)
+			was = html
+		}
+		if !s.rest(r, h.config.Stopping, nil, 2*time.Second) {
+			return
+		}
+	}
+}
