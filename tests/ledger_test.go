@@ -40,8 +40,11 @@ type ledger struct {
 func newLedger(bulk int) *ledger {
 	l := &ledger{epoch: time.Now().Add(-time.Hour).UnixNano(), bulk: bulk,
 		accepted: map[int64]bool{}, got: map[int64]int{}, latest: map[int64]int64{}}
+	if bulk == 0 {
+		return l
+	}
 	letters := rand.New(rand.NewPCG(1, 2))
-	for range 2 * bulk {
+	for range 1 << 20 {
 		l.noise = append(l.noise, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"[letters.IntN(64)])
 	}
 	return l
@@ -53,7 +56,7 @@ const perWriter = 32 // bits of a number that count
 func (l *ledger) appendLine(b []byte, n int64) []byte {
 	b = fmt.Appendf(b, "chk,writer=%d seq=%di,crc=%di", n>>perWriter, n, crc32.ChecksumIEEE(strconv.AppendInt(nil, n, 10)))
 	if l.bulk > 0 {
-		at := int(n*7919) % l.bulk
+		at := int(uint64(n) * 2654435761 % uint64(len(l.noise)-l.bulk))
 		b = append(append(append(b, `,bulk="`...), l.noise[at:at+l.bulk]...), '"')
 	}
 	return fmt.Appendf(b, " %d\n", l.epoch+n)
@@ -202,6 +205,13 @@ func (s *sink) up() {
 
 // down has it refuse connections.
 func (s *sink) down() { s.Close() }
+
+// use changes the books.
+func (s *sink) use(book *ledger) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.book = book
+}
 
 // does changes what it does.
 func (s *sink) does(behave func(w http.ResponseWriter, r *http.Request, lines []byte)) {

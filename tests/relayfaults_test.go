@@ -97,9 +97,7 @@ func (l *life) begin() {
 	}
 	copyTree(l.t, l.template, l.path("relay"))
 	l.book = l.before.fork()
-	l.sink.mu.Lock()
-	l.sink.book = l.book
-	l.sink.mu.Unlock()
+	l.sink.use(l.book)
 	l.lives++
 }
 

@@ -123,7 +123,8 @@ func (p *powered) recover(book *ledger) error {
 	p.t.Helper()
 	p.must("mount", "-o", "loop", p.path("outer/cut.img"), p.makeDirectory("cut"))
 	defer p.unmount("cut")
-	p.after.book, p.after.sink.book = book, book
+	p.after.book = book
+	p.after.sink.use(book)
 	p.after.run()
 	defer p.after.end(syscall.SIGKILL)
 	client := newClient(p.t)

@@ -46,6 +46,7 @@ type rig struct {
 	relay   *process
 	program string   // path of vitals-relay
 	under   []string // what it is run by, if anything
+	inPlace bool     // … and which it takes the place of
 	port    int
 	config  string
 	timeout string // of a write to the destination
@@ -114,7 +115,7 @@ func (r *rig) run() {
 // pid is the relay's, also where something else runs it; 0 if it has ended.
 func (r *rig) pid() int {
 	pid := r.relay.cmd.Process.Pid
-	if len(r.under) == 0 {
+	if len(r.under) == 0 || r.inPlace {
 		return pid
 	}
 	children, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
@@ -153,7 +154,7 @@ func (r *rig) post(client *http.Client, from, to int64) outcome {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	if from%3 == 0 {
+	if from%3 == 0 && r.book.bulk == 0 {
 		var packed bytes.Buffer
 		w := gzip.NewWriter(&packed)
 		w.Write(body)
@@ -246,21 +247,30 @@ func (r *rig) status() (s relayStatus, err error) {
 
 // settle waits until the running relay has nothing left to deliver and returns
 // what the books say then.
-func (r *rig) settle() error {
+func (r *rig) settle() error { return r.settleWithin(3 * time.Minute) }
+
+func (r *rig) settleWithin(limit time.Duration) error {
 	r.t.Helper()
-	var s relayStatus
-	for deadline := time.Now().Add(3 * time.Minute); ; time.Sleep(10 * time.Millisecond) {
-		var err error
-		s, err = r.status()
+	if err := r.idle(limit); err != nil {
+		return err
+	}
+	return r.verdict()
+}
+
+// idle waits until the running relay has nothing left to deliver.
+func (r *rig) idle(limit time.Duration) error {
+	r.t.Helper()
+	for deadline := time.Now().Add(limit); ; time.Sleep(10 * time.Millisecond) {
+		s, err := r.status()
 		left := int64(0)
 		for _, d := range s.Destinations {
 			left += d.Backlog.Lines
 		}
 		if err == nil && left == 0 {
-			return r.verdict()
+			return nil
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("after 3 minutes the relay has not delivered what it holds: %+v, %v", s, err)
+			return fmt.Errorf("after %v the relay has not delivered what it holds: %+v, %v", limit, s, err)
 		}
 	}
 }

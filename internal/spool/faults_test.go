@@ -182,6 +182,49 @@ func TestFreeSpaceMark(t *testing.T) {
 	wantNumbers(t, "after recovery", numbers, sequence(0, 4))
 }
 
+// What every destination has passed makes way, too, though it stands in a
+// segment that still grows, and so does what they pass later.
+func TestPassedMakesWayOnAFullDisk(t *testing.T) {
+	for _, late := range []bool{false, true} {
+		cfg := testConfig(t.TempDir())
+		cfg.KeptBytes = 1 << 20
+		cfg.MinFreeBytes = 1000
+		var short atomic.Bool
+		s := mustOpenOn(t, cfg, &faulty{free: func() int64 {
+			if short.Load() && len(segmentFiles(t, filepath.Join(cfg.Directory, keptName)))+removedButOpen(cfg.Directory) > 0 {
+				return 0
+			}
+			return math.MaxInt64
+		}})
+		d := mustDestination(t, s, "a")
+		mustAppend(t, s, 0, 10)
+		short.Store(true)
+		if late {
+			if err := s.Append(context.Background(), frame(99)); !errors.Is(err, ErrNoSpace) {
+				t.Errorf("nothing is passed, and yet: %v", err)
+			}
+		}
+		_, last := rest(t, d)
+		if err := d.Advance(last); err != nil {
+			t.Fatal(err)
+		}
+		mustAppend(t, s, 10, 11)
+		mustClose(t, s)
+	}
+}
+
+// removedButOpen counts the files below dir that this process has open though
+// they have no name any more: they still fill the disk.
+func removedButOpen(dir string) (n int) {
+	links, _ := filepath.Glob("/proc/self/fd/*")
+	for _, link := range links {
+		if to, _ := os.Readlink(link); strings.HasPrefix(to, dir) && strings.HasSuffix(to, " (deleted)") {
+			n++
+		}
+	}
+	return n
+}
+
 // What is kept only as a cache makes way before anybody is refused.
 func TestKeptMakesWayOnAFullDisk(t *testing.T) {
 	cfg := testConfig(t.TempDir())

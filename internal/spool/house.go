@@ -94,6 +94,7 @@ func (d *Destination) sweep() {
 // keeps what is passed from being linked again out of kept/. On a disk so full
 // that it cannot be written the segment goes all the same, which makes room.
 func (d *Destination) unlinkPassed() {
+	defer d.closePassed()
 	done := d.passedSegments()
 	if len(done) == 0 {
 		return
@@ -107,5 +108,17 @@ func (d *Destination) unlinkPassed() {
 			s.log.Error("unlinking a passed segment", "destination", d.name, "segment", g.name(), "error", err)
 			return
 		}
+	}
+}
+
+// closePassed closes the segment that d has read last, if that is unlinked: as
+// long as it is open it fills the disk. A reader that is at work does so itself.
+func (d *Destination) closePassed() {
+	if !d.reading.TryLock() {
+		return
+	}
+	defer d.reading.Unlock()
+	if d.cursor != nil && !d.spool.holds(d.cursorOf, d) {
+		d.closeCursor()
 	}
 }

@@ -40,9 +40,9 @@ func (s *Spool) room(n int64, open bool) error {
 }
 
 // roomOnDisk refuses before the disk is full, so that progress can still be
-// written. What is merely kept makes way first.
+// written. What is merely kept, or passed, makes way first.
 func (s *Spool) roomOnDisk(n int64) error {
-	for {
+	for swept := false; ; {
 		free, err := s.sys.Free(s.cfg.Directory)
 		if err != nil {
 			return err
@@ -50,24 +50,34 @@ func (s *Spool) roomOnDisk(n int64) error {
 		if free-n >= s.cfg.MinFreeBytes {
 			return nil
 		}
-		if !s.reclaim() {
+		switch {
+		case s.reclaim():
+		case !swept:
+			s.sweepAll()
+			swept = true
+		default:
 			return fmt.Errorf("%w: %d bytes free, %d to be left", ErrNoSpace, free, s.cfg.MinFreeBytes)
 		}
 	}
 }
 
-// roomInBound keeps undelivered bytes below MaxBytes. A growing segment may be
-// all that fills it, so that one is sealed and given free before anything is
-// refused.
+// sweepAll seals the growing segment, which may be all that fills a bound, and
+// gives free what is passed. s.disk is held.
+func (s *Spool) sweepAll() {
+	s.seal()
+	for _, d := range s.every() {
+		d.unlinkPassed()
+	}
+}
+
+// roomInBound keeps undelivered bytes below MaxBytes. What is passed makes way
+// before anything is refused.
 func (s *Spool) roomInBound(n int64) error {
 	fits := func() bool { return s.undelivered()+n <= s.cfg.MaxBytes }
 	if fits() {
 		return nil
 	}
-	s.seal()
-	for _, d := range s.every() {
-		d.unlinkPassed()
-	}
+	s.sweepAll()
 	for !fits() {
 		if !s.cfg.DropOldest || n > s.cfg.MaxBytes || !s.dropOldest() {
 			return fmt.Errorf("%w: %d bytes undelivered, %d more would pass %d",
