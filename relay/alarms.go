@@ -33,6 +33,7 @@ func (r *relay) alarms() []string {
 		}
 		alarms = append(alarms, d.rejectedAlarms()...)
 	}
+	alarms = append(alarms, r.guard.Alarms()...)
 	q := r.queue.Stats()
 	if q.DroppedLines > 0 {
 		alarms = append(alarms, fmt.Sprintf("%d lines were dropped because the queue was full", q.DroppedLines))

@@ -23,19 +23,27 @@ Usage:
   vitals-relay nodes forget NAME            remove a node until it writes again
   vitals-relay destinations forget NAME     give up a destination that is no longer
                                             configured, with what it has not got
+  vitals-relay token create --node NAME     a secret with which a node may write its lines
+                                            [--role write|read|admin] [--expires 90d]
+  vitals-relay token list [--json]          the tokens, and where each was last used
+  vitals-relay token revoke ID              refuse a token from now on
+  vitals-relay token observed [--json]      who would be refused, with mode = "observe"
   vitals-relay version
 
 Flags:
   --config FILE   the node file; else $VITALS_CONFIG, else /etc/vitals/node.toml.
                   Without any, the relay keeps what it receives and shows the nodes
   --log-level L   error, warn, info (default) or debug
-  --json          status and nodes as JSON
+  --json          status, nodes and tokens as JSON
 
 Examples:
   A relay that forwards to the InfluxDB beside it:
 
     [relay]
       listen = ":8186"
+
+    [relay.auth]
+      mode = "required"
 
     [[relay.destinations]]
       name = "influxdb"
@@ -49,7 +57,8 @@ Examples:
 
   Write a line and look at it:
 
-    curl -i 'http://127.0.0.1:8186/write?db=node_vitals' \
+    vitals-relay token create --node pi-1
+    curl -i 'http://127.0.0.1:8186/write?db=node_vitals' -H "Authorization: Token $TOKEN" \
       --data-binary 'temp,host=pi-1,sensor=cpu_thermal temp=48.3'
     vitals-relay nodes
 
@@ -67,10 +76,13 @@ type flags struct {
 	config   string
 	logLevel string
 	json     bool
+
+	node, role, expires string // of a token
 }
 
 // commands are the words that may follow the program's name.
-var commands = []string{"status", "nodes", "nodes forget", "destinations forget", "config check", "version", "help", "run"}
+var commands = []string{"status", "nodes", "nodes forget", "destinations forget",
+	"token create", "token list", "token revoke", "token observed", "config check", "version", "help", "run"}
 
 // parseFlags reads the command line: a command of one or two words, its
 // argument, and flags anywhere.
@@ -82,6 +94,9 @@ func parseFlags(args []string) (flags, error) {
 	set.StringVar(&f.config, "config", "", "")
 	set.StringVar(&f.logLevel, "log-level", "info", "")
 	set.BoolVar(&f.json, "json", false, "")
+	set.StringVar(&f.node, "node", "", "")
+	set.StringVar(&f.role, "role", "write", "")
+	set.StringVar(&f.expires, "expires", "", "")
 	set.BoolVar(&showVersion, "version", false, "")
 	var words []string
 	for rest := args; ; {
@@ -105,12 +120,17 @@ func (f *flags) choose(words []string) error {
 	switch {
 	case text == "" || text == "run":
 		return nil
-	case slices.Contains(commands, text) && !strings.HasSuffix(text, " forget"):
+	case slices.Contains(commands, text) && !strings.HasSuffix(text, " forget") && text != "token revoke":
 		f.command = text
 		return nil
 	case len(words) == 3 && words[1] == "forget" && (words[0] == "nodes" || words[0] == "destinations"):
 		f.command, f.argument = words[0]+" forget", words[2]
 		return nil
+	case len(words) == 3 && words[0] == "token" && words[1] == "revoke":
+		f.command, f.argument = "token revoke", words[2]
+		return nil
+	case words[0] == "token":
+		return fmt.Errorf("write: vitals-relay token create --node NAME, token list, token revoke ID, or token observed")
 	case words[0] == "nodes":
 		return fmt.Errorf("write: vitals-relay nodes [--json], or vitals-relay nodes forget NAME")
 	case words[0] == "destinations":

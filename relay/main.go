@@ -2,7 +2,8 @@
 // them to every InfluxDB that it is told of, and shows the nodes that wrote
 // them.
 //
-// Its parts: config reads the node file, ingest is the door, queue keeps what
+// Its parts: config reads the node file, ingest is the door, auth says who may
+// come in, queue keeps what
 // came in, deliver brings it away, provision makes databases (influxql is
 // their language), fleet knows the nodes, web shows them.
 package main
@@ -58,6 +59,14 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return forget(ctx, stdout, "nodes", f.argument)
 	case "destinations forget":
 		return forget(ctx, stdout, "destinations", f.argument)
+	case "token create":
+		return createToken(ctx, stdout, f)
+	case "token list":
+		return listTokens(ctx, stdout, f.json)
+	case "token observed":
+		return listObserved(ctx, stdout, f.json)
+	case "token revoke":
+		return revokeToken(ctx, stdout, f.argument)
 	case "config check":
 		return checkConfig(f, stdout)
 	}

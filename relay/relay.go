@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/rpicluster/vitals/internal/spool"
+	"github.com/rpicluster/vitals/relay/auth"
 	"github.com/rpicluster/vitals/relay/config"
 	"github.com/rpicluster/vitals/relay/deliver"
 	"github.com/rpicluster/vitals/relay/fleet"
@@ -26,7 +27,7 @@ import (
 
 // relay is the program's parts.
 //
-//	HTTP ─► ingest ─► queue ─► deliver (one each) ─► InfluxDB
+//	HTTP ─► ingest (asks auth) ─► queue ─► deliver (one each) ─► InfluxDB
 //	  │        └─────► fleet          └─ provision ─►
 //	  └──► web ◄────────┘
 type relay struct {
@@ -37,8 +38,11 @@ type relay struct {
 	queue     queue.Queue
 	databases *provision.Databases
 	fleet     *fleet.View
-	door      *ingest.Handler
-	left      map[string]left // of unconfigured destinations, where it is known
+	guard     *auth.Guard
+	// certificates are the listener's; nil: it speaks plain HTTP.
+	certificates *auth.Certificates
+	door         *ingest.Handler
+	left         map[string]left // of unconfigured destinations, where it is known
 
 	destinations []*destination
 	work         sync.WaitGroup // what runs besides serving requests
@@ -62,6 +66,11 @@ func open(c *config.Config, log *slog.Logger) (*relay, error) {
 		LateAfter: c.Fleet.LateAfter.Std(), DownAfter: c.Fleet.DownAfter.Std(), ForgetAfter: c.Fleet.ForgetAfter.Std(),
 		MaxNodes: c.Fleet.MaxNodes, History: c.Fleet.History.Std(), HistoryBytes: int64(c.Fleet.HistoryBytes),
 		Directory: c.DataDirectory, Version: version, Logger: log,
+	})
+	r.guard = auth.New(auth.Config{
+		Mode: auth.Mode(c.Auth.Mode), NodeCheck: auth.NodeCheck(c.Auth.NodeCheck), Directory: c.DataDirectory,
+		Limits: auth.Limits{Bytes: int64(c.Auth.MaxBytes), Lines: c.Auth.MaxLines, Series: c.Auth.MaxSeries},
+		Now:    time.Now, Logger: log,
 	})
 	if err := r.readLeft(); err != nil {
 		return nil, errors.Join(fmt.Errorf("look for destinations that are not configured: %w", err), r.queue.Close())
@@ -87,7 +96,7 @@ func (r *relay) build() error {
 		return err
 	}
 	r.door = ingest.New(ingest.Config{
-		Queue: r.queue, Databases: r.databases, Fleet: r.fleet, Next: pages, ID: r.id, Logger: r.log,
+		Queue: r.queue, Databases: r.databases, Fleet: r.fleet, Guard: r.guard, Next: r.guard.RequireRole(auth.Read, pages), ID: r.id, Logger: r.log,
 		MaxBody: r.config.MaxBody, MaxCompressedBody: r.config.MaxCompressedBody, MaxInFlight: r.config.MaxInFlight,
 	})
 	return nil
@@ -126,6 +135,7 @@ func (r *relay) start(ctx context.Context) {
 			})
 		})
 	})
+	r.work.Go(func() { r.guard.Run(ctx) })
 	for _, d := range r.destinations {
 		r.work.Go(func() { d.Run(ctx) })
 		if d.provisioner != nil {
@@ -155,7 +165,7 @@ func (r *relay) status() web.Status {
 		Version: version, Started: r.started, UptimeSeconds: time.Since(r.started).Seconds(),
 		Listen: r.config.Listen, DataDirectory: r.config.DataDirectory, Alarms: r.alarms(), Notes: r.notes(),
 		Destinations: []deliver.Status{}, Nodes: fleet.Count(r.fleet.Nodes()), Fleet: r.fleet.Stats(),
-		Ingest: r.door.Stats(), Queue: r.queue.Stats(),
+		Auth: r.guard.Status(), Ingest: r.door.Stats(), Queue: r.queue.Stats(),
 	}
 	for _, d := range r.destinations {
 		s.Destinations = append(s.Destinations, d.Status())

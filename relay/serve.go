@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/rpicluster/vitals/internal/control"
 	"github.com/rpicluster/vitals/internal/service"
+	"github.com/rpicluster/vitals/relay/auth"
 	"github.com/rpicluster/vitals/relay/config"
 )
 
@@ -47,15 +49,35 @@ func serve(ctx context.Context, f flags, stderr io.Writer) (err error) {
 		return fmt.Errorf("listen: %w; set listen below [relay] to a free address", err)
 	}
 	defer listener.Close()
+	listener, certificates, err := secure(c, listener)
+	if err != nil {
+		return err
+	}
 	r, err := open(c, log)
 	if err != nil {
 		return err
 	}
+	r.certificates = certificates
 	socket, err := control.Listen("relay")
 	if err != nil {
 		return errors.Join(err, r.close())
 	}
 	return r.run(ctx, listener, socket)
+}
+
+// secure puts TLS on a listener where the node file asks for it.
+func secure(c *config.Config, listener net.Listener) (net.Listener, *auth.Certificates, error) {
+	if c.TLS == (config.TLS{}) {
+		return listener, nil, nil
+	}
+	certificates := &auth.Certificates{
+		CertFile: c.TLS.CertFile, KeyFile: c.TLS.KeyFile,
+		ClientCAFile: c.TLS.ClientCAFile, ClientRequired: c.TLS.RequireClientCert,
+	}
+	if err := certificates.Load(); err != nil {
+		return nil, nil, err
+	}
+	return tls.NewListener(listener, certificates.Config()), certificates, nil
 }
 
 // ignoreHangup keeps SIGHUP from ending the relay, and says what to do instead.
@@ -88,6 +110,9 @@ func (r *relay) run(ctx context.Context, listener, socket net.Listener) error {
 	failed := make(chan error, 2)
 	go func() { failed <- door.Serve(listener) }()
 	go func() { failed <- side.Serve(socket) }()
+	if r.certificates != nil {
+		r.work.Go(func() { r.certificates.Run(work, r.log) })
+	}
 	r.announce(listener.Addr().String())
 	service.Ready()
 	go service.Watchdog(ctx, func() { r.alarms() })
@@ -111,7 +136,7 @@ func (r *relay) run(ctx context.Context, listener, socket net.Listener) error {
 }
 
 func (r *relay) announce(address string) {
-	attrs := []any{"version", version, "address", "http://" + clickable(address), "data_directory", r.config.DataDirectory, "destinations", len(r.destinations)}
+	attrs := []any{"version", version, "address", r.scheme() + "://" + clickable(address), "data_directory", r.config.DataDirectory, "destinations", len(r.destinations)}
 	if r.config.Path != "" {
 		attrs = append(attrs, "config", r.config.Path)
 	}
@@ -122,6 +147,14 @@ func (r *relay) announce(address string) {
 	for _, text := range append(r.alarms(), r.notes()...) {
 		r.log.Warn(text)
 	}
+}
+
+// scheme is how clients call the relay.
+func (r *relay) scheme() string {
+	if r.certificates != nil {
+		return "https"
+	}
+	return "http"
 }
 
 // clickable is an address that a browser on this machine can open: one that
@@ -151,6 +184,7 @@ func (r *relay) control() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, r.status()) })
 	mux.HandleFunc("GET /nodes", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, r.fleet.Nodes()) })
+	r.controlTokens(mux)
 	mux.HandleFunc("POST /destinations/forget", forgets(r.forget))
 	mux.HandleFunc("POST /nodes/forget", forgets(r.noted("a node is forgotten", r.fleet.Forget)))
 	mux.HandleFunc("POST /nodes/retire", forgets(r.noted("a node is retired", r.fleet.Retire)))

@@ -125,15 +125,16 @@ func TestExampleNodeFileIsSoundWhenUncommented(t *testing.T) {
 	all := commented.ReplaceAllString(string(text), "$1$2")
 	m := newMachine(t)
 	m.file("password", "secret\n")
-	all = strings.ReplaceAll(all, "/etc/vitals/influxdb.password", "$DIR/password")
-	all = strings.ReplaceAll(all, "/etc/vitals/influxdb.token", "$DIR/password")
+	for _, name := range []string{"influxdb.password", "influxdb.token", "tls.crt", "tls.key", "clients-ca.crt"} {
+		all = strings.ReplaceAll(all, "/etc/vitals/"+name, "$DIR/password")
+	}
 	certificate, key := selfSigned(t)
 	m.file("relay.pem", certificate)
 	m.file("relay.key", key)
 	all = strings.NewReplacer("/etc/vitals/ca.pem", "$DIR/relay.pem", "/etc/vitals/relay.", "$DIR/relay.").Replace(all)
 	file := m.file("node.toml", all)
 	m.env = append(m.env, "INFLUX_PASSWORD=a", "INFLUX_TOKEN=b")
-	for _, want := range []string{"[[outputs.influxdb_v2]]", "[relay.queue]", "[[relay.destinations]]", "\n   replication = 3"} {
+	for _, want := range []string{"[[outputs.influxdb_v2]]", "[relay.queue]", "[relay.auth]", "[relay.tls]", "[[relay.destinations]]", "\n   replication = 3"} {
 		if !strings.Contains(all, want) {
 			t.Errorf("%s is still a comment", want)
 		}

@@ -28,6 +28,7 @@ type exchange struct {
 	method, path, body string
 	gzip, chunked      bool
 	notGzip            bool // the header says gzip, the body is something else
+	authorization      string
 }
 
 func (e exchange) send(t *testing.T, base string) string {
@@ -47,6 +48,9 @@ func (e exchange) send(t *testing.T, base string) string {
 	if e.gzip || e.notGzip {
 		req.Header.Set("Content-Encoding", "gzip")
 	}
+	if e.authorization != "" {
+		req.Header.Set("Authorization", e.authorization)
+	}
 	req.Header.Set("X-Request-Id", "from-the-client")
 	resp, err := http.DefaultTransport.RoundTrip(req)
 	if err != nil {
@@ -59,7 +63,7 @@ func (e exchange) send(t *testing.T, base string) string {
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "%d\n", resp.StatusCode)
-	for _, h := range []string{"Content-Type", "Allow", "Request-Id", "X-Request-Id", "X-Influxdb-Build", "X-Influxdb-Error"} {
+	for _, h := range []string{"Content-Type", "Allow", "Request-Id", "X-Request-Id", "X-Influxdb-Build", "X-Influxdb-Error", "Www-Authenticate"} {
 		v := resp.Header.Get(h)
 		if h == "Allow" { // InfluxDB's order changes from start to start
 			methods := strings.Split(v, ", ")

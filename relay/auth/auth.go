@@ -54,7 +54,7 @@ func (e *Forbidden) Error() string { return ErrForbidden.Error() }
 func (e *Forbidden) Is(target error) bool { return target == ErrForbidden }
 
 // Grant is what an admitted writer may do. It is shared by all requests of the
-// same writer.
+// same writer; a nil Grant, of a relay that checks nobody, allows everything.
 type Grant struct {
 	id   string
 	role Role
@@ -62,8 +62,11 @@ type Grant struct {
 	nodes *line.Nodes
 	// owner, if not empty, is the node whose lines all become.
 	owner string
-	// accepted is told what was written; nil: nobody cares.
-	accepted func(r *http.Request, rep line.Report, p line.Precision, body []byte)
+	// spent is what is left of the limits; nil: there are none.
+	spent *budget
+	guard *Guard
+	// observed is why the request would be refused; empty: it would not.
+	observed string
 }
 
 // ID names the token or the certificate; empty for one who showed none.
@@ -74,8 +77,7 @@ func (g *Grant) ID() string {
 	return g.id
 }
 
-// May reports whether the grant covers a role; a nil Grant, of a relay that
-// checks nobody, covers all.
+// May reports whether the grant covers a role.
 func (g *Grant) May(role Role) bool {
 	return g == nil || g.role == Admin || g.role == role || role == Any
 }
@@ -98,7 +100,7 @@ func (g *Grant) Owner() string {
 
 // Accepted tells the grant that a body is durable whose scan with p gave rep.
 func (g *Grant) Accepted(r *http.Request, rep line.Report, p line.Precision, body []byte) {
-	if g != nil && g.accepted != nil {
-		g.accepted(r, rep, p, body)
+	if g != nil {
+		g.guard.accepted(g, r, rep, p, body)
 	}
 }

@@ -34,6 +34,8 @@ type Config struct {
 	MaxBody, MaxCompressedBody, MaxInFlight int64
 
 	Destinations []Destination
+	Auth         Auth
+	TLS          TLS
 	Queue        Queue
 	Provision    Provision
 	Fleet        Fleet
@@ -85,12 +87,11 @@ type top struct {
 }
 
 // subTables are the tables below [relay].
-var subTables = []string{"destinations", "queue", "provision", "fleet"}
+var subTables = []string{"destinations", "auth", "tls", "queue", "provision", "fleet"}
 
 // later names the tables that a relay will have one day, so that their
 // absence is not taken for a spelling mistake.
 var later = map[string]string{
-	"auth":   "this relay does not check who writes yet; remove the table and let it listen only where every client may be trusted",
 	"alerts": "this relay does not send alerts yet; remove the table",
 }
 
@@ -130,6 +131,7 @@ func Load(path string) (*Config, error) {
 func fromFile(f *nodefile.File) (*Config, error) {
 	section, _ := f.Table("relay")
 	c := &Config{
+		Auth: Auth{Mode: "off", NodeCheck: "enforce"},
 		Queue: Queue{
 			Kind: "files", MaxBytes: 10e9, WhenFull: "refuse", MinFreeBytes: 256 << 20,
 			KeptBytes: 1e9, KeptAge: nodefile.Duration(7 * 24 * time.Hour),
@@ -153,9 +155,10 @@ func fromFile(f *nodefile.File) (*Config, error) {
 	errs = append(errs, c.decodeDestinations(sub)...)
 	for key, part := range map[string]interface {
 		validate(*nodefile.Section) []error
-	}{"queue": &c.Queue, "provision": &c.Provision, "fleet": &c.Fleet} {
+	}{"auth": &c.Auth, "tls": &c.TLS, "queue": &c.Queue, "provision": &c.Provision, "fleet": &c.Fleet} {
 		errs = append(errs, decodeOne(sub, key, part)...)
 	}
+	errs = append(errs, c.checkOpen(section)...)
 	if len(c.Destinations) == 0 && c.Queue.KeptBytes == 0 && len(errs) == 0 {
 		errs = append(errs, sub.Errorf("queue.kept_bytes", "with no destination and nothing kept, every line would be thrown away; add [[relay.destinations]] or let kept_bytes be more than 0"))
 	}

@@ -41,6 +41,7 @@ func TestDefaults(t *testing.T) {
 	want := &Config{
 		Listen: "127.0.0.1:8186", DataDirectory: "/var/lib/vitals/relay",
 		MaxBody: 25_000_000, MaxCompressedBody: 25_000_000, MaxInFlight: 128 << 20,
+		Auth: Auth{Mode: "off", NodeCheck: "enforce"},
 		Queue: Queue{
 			Kind: "files", MaxBytes: 10e9, WhenFull: "refuse", MinFreeBytes: 256 << 20,
 			KeptBytes: 1e9, KeptAge: nodefile.Duration(168 * time.Hour),
@@ -66,6 +67,10 @@ anything = "is the agent's"
 listen = ":9000"
 data_directory = "/srv/vitals"
 max_body = "5MB"
+[relay.auth]
+mode = "required"
+node_check = "overwrite"
+max_lines_per_minute = 6000
 [relay.queue]
 max_bytes = "1GB"
 when_full = "drop_oldest"
@@ -110,6 +115,9 @@ insecure_skip_verify = true
 	if d := cmp.Diff(want, c.Destinations); d != "" {
 		t.Error(d)
 	}
+	if c.Auth != (Auth{Mode: "required", NodeCheck: "overwrite", MaxLines: 6000}) {
+		t.Errorf("%+v", c.Auth)
+	}
 	if c.Listen != ":9000" || c.DataDirectory != "/srv/vitals" || c.MaxBody != 5e6 || c.Provision.Prefix != "site_" || c.Queue.MaxBytes != 1e9 {
 		t.Errorf("%+v", c)
 	}
@@ -120,7 +128,16 @@ func TestMistakes(t *testing.T) {
 		{"misspelt key", "[relay]\nlisen = ':1'", `node.toml:2:1: relay.lisen: unknown option; did you mean "listen"?`},
 		{"misspelt table", "[relay]\n[relay.que]\n", `node.toml:2:1: relay.que: unknown table; did you mean "queue"?`},
 		{"misspelt array", "[[relay.destination]]\nname='x'\n", `node.toml:1:1: relay.destination: unknown table; did you mean "destinations"?`},
-		{"later: auth", "[relay.auth]\nmode = 'off'", `node.toml:1:1: relay.auth: this relay does not check who writes yet; remove the table and let it listen only where every client may be trusted`},
+		{"open unawares", "[relay]\nlisten = ':8186'", `node.toml:2:1: relay.listen: with ":8186" every machine of the network may write, as none is checked: write mode = "required" below [relay.auth] and give each node a token (vitals-relay token create --node NAME), or open = true below [relay.auth] if every machine may be trusted`},
+		{"open unawares, auth off", "[relay]\nlisten = '192.168.0.1:8186'\n[relay.auth]\nmode = 'off'", `node.toml:2:1: relay.listen: with "192.168.0.1:8186" every machine of the network may write, as none is checked: write mode = "required" below [relay.auth] and give each node a token (vitals-relay token create --node NAME), or open = true below [relay.auth] if every machine may be trusted`},
+		{"open without need", "[relay.auth]\nmode = 'required'\nopen = true", `node.toml:3:1: relay.auth.open: belongs to mode = "off", with which everybody may write; remove it`},
+		{"auth mode", "[relay.auth]\nmode = 'on'", `node.toml:2:1: relay.auth.mode: must be "off", "observe" (take every write, and list who would be refused) or "required"`},
+		{"node check", "[relay.auth]\nnode_check = 'on'", `node.toml:2:1: relay.auth.node_check: must be "enforce" (a node writes only its own lines), "overwrite" (its lines become its own) or "off"`},
+		{"negative limit", "[relay.auth]\nmax_lines_per_minute = -1", `node.toml:1:1: relay.auth: limits must not be negative; 0 is no limit`},
+		{"key without certificate", "[relay.tls]\nkey_file = 'token'", `node.toml:1:1: relay.tls.cert_file: is missing; name the file of the relay's certificate`},
+		{"certificate without key", "[relay.tls]\ncert_file = 'token'", `node.toml:1:1: relay.tls.key_file: is missing; name the file of the certificate's key`},
+		{"no such certificate", "[relay.tls]\ncert_file = 'absent'\nkey_file = 'token'", `node.toml:2:1: relay.tls.cert_file: open absent: no such file or directory`},
+		{"clients of nobody", "[relay.tls]\ncert_file = 'token'\nkey_file = 'token'\nrequire_client_cert = true", `node.toml:1:1: relay.tls.client_ca_file: is missing; name the file of the authority that signs the clients' certificates`},
 		{"later: alerts", "[[relay.alerts]]\n", `node.toml:1:1: relay.alerts: this relay does not send alerts yet; remove the table`},
 		{"address", "[relay]\nlisten = '8186'", `node.toml:2:1: relay.listen: "8186" is not an address; write it as "127.0.0.1:8186", or ":8186" for every interface`},
 		{"port", "[relay]\nlisten = ':http'", `node.toml:2:1: relay.listen: "http" is not a port; the usual one is 8186`},
@@ -161,10 +178,9 @@ func TestMistakes(t *testing.T) {
 		{"forgotten too soon", "[relay.fleet]\nforget_after = '10s'", `node.toml:2:1: relay.fleet.forget_after: must be at least 1m, and not shorter than down_after; the default is 7d`},
 		{"queue twice", "[[relay.queue]]\n[[relay.queue]]\n", `node.toml:2:1: relay.queue: there can be only one; write it [relay.queue]`},
 		{"neither's table", "[relys]\n", `node.toml:1:1: relys: neither vitals-agent nor vitals-relay has a table of this name; did you mean "relay"?`},
-		{"several, in order", "[relay]\nlisten = 'x'\n[relay.queue]\nkind = 'y'\nwhenfull = 'z'\n[relay.auth]\n", `node.toml:2:1: relay.listen: "x" is not an address; write it as "127.0.0.1:8186", or ":8186" for every interface
+		{"several, in order", "[relay]\nlisten = 'x'\n[relay.queue]\nkind = 'y'\nwhenfull = 'z'\n", `node.toml:2:1: relay.listen: "x" is not an address; write it as "127.0.0.1:8186", or ":8186" for every interface
 node.toml:4:1: relay.queue.kind: must be "files"; this relay has no other queue
-node.toml:5:1: relay.queue.whenfull: unknown option; did you mean "when_full"?
-node.toml:6:1: relay.auth: this relay does not check who writes yet; remove the table and let it listen only where every client may be trusted`},
+node.toml:5:1: relay.queue.whenfull: unknown option; did you mean "when_full"?`},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -217,5 +233,23 @@ func TestFind(t *testing.T) {
 func TestTheFileMustExist(t *testing.T) {
 	if _, err := Load(filepath.Join(t.TempDir(), "absent.toml")); err == nil {
 		t.Error("an absent file was accepted")
+	}
+}
+
+func TestWhereOnlyThisMachineIs(t *testing.T) {
+	for listen, ok := range map[string]bool{
+		"127.0.0.1:1": true, "127.9.9.9:1": true, "[::1]:1": true, "localhost:1": true, "[::ffff:127.0.0.1]:1": true,
+		":1": false, "0.0.0.0:1": false, "[::]:1": false, "10.0.0.1:1": false, "primary:1": false,
+	} {
+		for _, auth := range []string{"", "[relay.auth]\nmode = 'off'\n"} {
+			if _, text := load(t, "[relay]\nlisten = '"+listen+"'\n"+auth); (text == "") != ok {
+				t.Errorf("%s: %q", listen, text)
+			}
+		}
+		for _, auth := range []string{"open = true", "mode = 'observe'", "mode = 'required'"} {
+			if _, text := load(t, "[relay]\nlisten = '"+listen+"'\n[relay.auth]\n"+auth); text != "" {
+				t.Errorf("%s, %s: %q", listen, auth, text)
+			}
+		}
 	}
 }

@@ -22,6 +22,7 @@ import (
 
 	"github.com/klauspost/compress/gzip"
 
+	"github.com/rpicluster/vitals/relay/auth"
 	"github.com/rpicluster/vitals/relay/deliver"
 	"github.com/rpicluster/vitals/relay/fleet"
 	"github.com/rpicluster/vitals/relay/ingest"
@@ -48,6 +49,7 @@ type Status struct {
 	Destinations  []deliver.Status `json:"destinations"`
 	Nodes         fleet.Counts     `json:"nodes"`
 	Fleet         fleet.Stats      `json:"fleet"`
+	Auth          auth.Status      `json:"auth"`
 	Ingest        ingest.Stats     `json:"ingest"`
 	Queue         queue.Stats      `json:"queue"`
 }
