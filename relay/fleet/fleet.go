@@ -176,9 +176,6 @@ func head(body []byte, n int) []byte {
 	return body[:i]
 }
 
-// Kept walks through the writes that the relay has kept, oldest first.
-type Kept func(ctx context.Context, fn func(w Write) error) error
-
 // Run applies what is offered until ctx ends. First it looks through what is
 // kept, whose bodies are gzip, as far as that is not in the snapshot.
 func (v *View) Run(ctx context.Context, kept Kept) {
@@ -384,36 +381,4 @@ type Stats struct {
 // Stats returns the view's own figures.
 func (v *View) Stats() Stats {
 	return Stats{DroppedWrites: v.dropped.Load(), RefusedLines: v.refused.Load()}
-}
-
-// rebuild looks through what is kept; what comes in meanwhile is applied
-// between two kept writes.
-func (v *View) rebuild(ctx context.Context, kept Kept) {
-	var r reader
-	err := kept(ctx, func(w Write) error {
-		for waiting := true; waiting; {
-			select {
-			case s := <-v.offered:
-				v.take(s)
-			default:
-				waiting = false
-			}
-		}
-		if !w.Received.After(v.restored) {
-			return ctx.Err()
-		}
-		limit := maxSample
-		if v.started.Sub(w.Received) > time.Hour {
-			limit = headSample // long ago: who it was is enough
-		}
-		raw, err := r.inflate(w.Body, limit)
-		if err == nil {
-			w.Body = raw
-			v.apply(w)
-		}
-		return ctx.Err()
-	})
-	if err != nil && !errors.Is(err, context.Canceled) {
-		v.config.Logger.Warn("the nodes could not all be read back from what is kept; they return with their next lines", "error", err)
-	}
 }

@@ -3,6 +3,8 @@
 
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
+const clock = (t) => new Date(t * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hour12: false });
+
 // chart makes an empty chart in an element; show(times, values) fills it.
 export function chart(holder, { unit, max }) {
   let plot, data;
@@ -16,9 +18,9 @@ export function chart(holder, { unit, max }) {
       cursor: { y: false },
       legend: { live: true },
       scales: { y: { range: (_, low, high) => (max ? [0, max] : [Math.min(low ?? 0, 0) || Math.floor((low ?? 0) * 0.95), Math.max(1, (high ?? 1) * 1.05)]) } },
-      axes: [axis, { ...axis, size: 48, values: (_, ticks) => ticks.map((v) => `${v} ${unit}`.trim()) }],
+      axes: [{ ...axis, values: (_, ticks) => ticks.map(clock) }, { ...axis, size: 48, values: (_, ticks) => ticks.map((v) => `${v} ${unit}`.trim()) }],
       series: [
-        { value: (_, t) => (t ? new Date(t * 1000).toLocaleTimeString() : "–") },
+        { value: (_, t) => (t ? new Date(t * 1000).toLocaleTimeString() : "now") },
         { label: holder.querySelector("figcaption").textContent, stroke: css("--calm"), fill: css("--wash"), width: 1.5, spanGaps: false, points: { show: false }, value: (_, v) => text(v) },
       ],
     }, data ?? [[], []], holder);
