@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/rpicluster/vitals/agent/clock"
 	"github.com/rpicluster/vitals/agent/collect"
 	"github.com/rpicluster/vitals/agent/config"
 	"github.com/rpicluster/vitals/agent/output"
@@ -38,6 +39,8 @@ type agent struct {
 	runtimeDir string // of plugin sockets
 
 	outputs    outputs
+	time       clock.Source
+	clock      *clock.Gate // before the outputs
 	supervisor *collect.Supervisor
 
 	reloading sync.Mutex // one reload at a time
@@ -53,7 +56,7 @@ func newAgent(f *flags, stdout, stderr io.Writer) (*agent, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &agent{flags: f, config: c, stdout: stdout, started: time.Now()}
+	a := &agent{flags: f, config: c, stdout: stdout, started: time.Now(), time: clock.Machine()}
 	how := c.Agent.Log
 	if f.test {
 		how.File = ""
@@ -329,7 +332,8 @@ func (a *agent) serve(ctx context.Context) (err error) {
 		return err
 	}
 	defer socket.Close()
-	refused := a.collect(ctx, a.outputs.deliver, false)
+	a.clock = clock.New(a.config.Agent.Clock, a.time, a.outputs.deliver, a.log)
+	refused := a.collect(ctx, a.clock.Deliver, false)
 	defer a.supervisor.Close()
 	if ctx.Err() != nil {
 		a.log.Info("vitals-agent stops: it was told to while starting")
@@ -351,10 +355,12 @@ func (a *agent) serve(ctx context.Context) (err error) {
 	wg.Go(func() { service.Watchdog(ctx, func() { a.status() }) })
 	wg.Go(func() { a.watch(ctx, hangups) })
 	wg.Go(func() { a.flushWhenTold(ctx, flushes) })
+	wg.Go(func() { a.clock.Run(ctx) })
 	a.supervisor.Run(ctx)
 	a.log.Info("vitals-agent stops")
 	service.Stopping()
 	wg.Wait()
+	a.clock.Close(context.WithoutCancel(ctx))
 	stop()
 	return a.outputs.wait()
 }

@@ -406,11 +406,11 @@ func (s *store) String() string {
 
 func TestOnce(t *testing.T) {
 	s := newStore(t)
-	path, _ := node(t, "[[inputs.mem]]\n[[outputs.influxdb]]\nurls = [\""+s.URL+"\"]\n")
+	path, _ := node(t, "[[inputs.mem]]\n[[inputs.internal]]\n[[outputs.influxdb]]\nurls = [\""+s.URL+"\"]\n")
 	if _, stderr, err := call(t, "--config", path, "--once"); err != nil {
 		t.Fatal(err, stderr)
 	}
-	if !strings.HasPrefix(s.String(), "mem,host=") {
+	if !strings.HasPrefix(s.String(), "mem,host=") || !strings.Contains(s.String(), "\ninternal_agent,") {
 		t.Error(s)
 	}
 	path, _ = node(t, "[[inputs.mem]]\n[[outputs.influxdb]]\nurls = [\"http://127.0.0.1:1\"]\n")

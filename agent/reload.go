@@ -42,6 +42,7 @@ func (a *agent) reload(ctx context.Context) (reloaded, error) {
 	a.mu.Unlock()
 	a.applyLog(c)
 	a.acceptRemote()
+	a.clock.Set(ctx, c.Agent.Clock)
 	done.Outputs, err = a.outputs.reload(ctx, c.Outputs)
 	return done, err
 }

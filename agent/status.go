@@ -36,6 +36,8 @@ type status struct {
 	// ReloadError is what was wrong with the node file when it was last read
 	// again; what runs is what it was before.
 	ReloadError string `json:"reload_error,omitempty"`
+	// Clock says why lines are held or tagged; empty if the time is known.
+	Clock string `json:"clock,omitempty"`
 	// Skipped are the tables that were left out, see --skip-unknown-plugins.
 	Skipped []string `json:"skipped,omitempty"`
 }
@@ -47,6 +49,7 @@ func (a *agent) status() status {
 		s.ReloadError = a.reloadErr.Error()
 	}
 	a.mu.Unlock()
+	s.Clock = a.clock.Doubt()
 	s.Inputs = a.supervisor.Status()
 	for _, o := range a.outputs.list() {
 		s.Outputs = append(s.Outputs, o.Status())
@@ -213,6 +216,9 @@ func (s *status) troubles(now time.Time) string {
 	var b strings.Builder
 	if s.ReloadError != "" {
 		fmt.Fprintf(&b, "\nnode file: not reloaded, everything goes on as it was: %s", s.ReloadError)
+	}
+	if s.Clock != "" {
+		fmt.Fprintf(&b, "\nclock: %s", s.Clock)
 	}
 	for _, table := range s.Skipped {
 		fmt.Fprintf(&b, "\n%s", table)

@@ -19,10 +19,14 @@ import (
 func (in *instance) gather(ctx context.Context, tick time.Time) error {
 	every, _, _ := in.interval()
 	limit := in.limit(every)
-	nano := stamp(tick, in.input.Precision, every)
 	begun := time.Now()
-	reply, err := in.ask(ctx, limit, nano)
-	took := time.Since(begun)
+	reply, err := in.ask(ctx, limit, stamp(tick, in.input.Precision, every))
+	ended := time.Now()
+	took := ended.Sub(begun)
+	// Where the clock was set meanwhile, what is passed on goes by the new time.
+	by := wasSet(begun, ended)
+	tick, begun = tick.Add(by), begun.Add(by)
+	nano := stamp(tick, in.input.Precision, every)
 	switch in.input.TimeSource {
 	case "collection_start":
 		nano = stamp(begun, in.input.Precision, every)

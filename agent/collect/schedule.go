@@ -69,6 +69,19 @@ func (s *schedule) jumped(now, wall time.Time) bool {
 	return (elapsed - now.Sub(s.origin)).Abs() > min(s.interval/2, time.Second)
 }
 
+// wasSet is by how much the wall clock was set between two readings.
+func wasSet(from, to time.Time) time.Duration { return between(from, to, to.Sub(from)) }
+
+// between is what the wall clock has gone from one time to another beside what
+// has passed in truth; a slow correction is none.
+func between(from, to time.Time, passed time.Duration) time.Duration {
+	by := to.Round(0).Sub(from.Round(0)) - passed
+	if by.Abs() < 100*time.Millisecond {
+		return 0
+	}
+	return by
+}
+
 // stamp rounds a tick down to the precision, so that no line comes from the
 // future. Without a precision the interval says how fine it is worth being.
 func stamp(tick time.Time, precision, interval time.Duration) int64 {

@@ -185,3 +185,22 @@ func TestDropInsAreSpreadOut(t *testing.T) {
 		t.Error(p)
 	}
 }
+
+// A clock that is set while a collector is asked counts for its answer; one that
+// is corrected slowly was not set.
+func TestTheClockIsSetMeanwhile(t *testing.T) {
+	from := time.Now()
+	to := from.Add(2 * time.Second)
+	if by := wasSet(from, to); by != 0 {
+		t.Error(by)
+	}
+	// Without a monotonic part a time is all wall clock: as if it had stood still.
+	for _, by := range []time.Duration{-time.Hour, time.Hour, time.Second, -time.Second} {
+		if got := between(from.Round(0), to.Round(0).Add(by), to.Sub(from)); got != by {
+			t.Errorf("%v: %v", by, got)
+		}
+	}
+	if by := between(from, to.Add(50*time.Millisecond), to.Sub(from)); by != 0 {
+		t.Error(by)
+	}
+}

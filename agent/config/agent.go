@@ -4,6 +4,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/rpicluster/vitals/agent/clock"
 	"github.com/rpicluster/vitals/agent/program"
 	"github.com/rpicluster/vitals/agent/trust"
 	"github.com/rpicluster/vitals/internal/nodefile"
@@ -31,7 +32,8 @@ type Agent struct {
 	BufferDirectory                   string
 	BatchBytes                        int64
 	BufferMaxBytes                    int64
-	BufferMaxAge                      time.Duration  // 0: lines are never too old
+	BufferMaxAge                      time.Duration // 0: lines are never too old
+	Clock                             clock.Settings
 	Trust                             trust.Rules    // which drop-ins may be run
 	Limits                            program.Limits // of those that are
 }
@@ -60,6 +62,8 @@ type agentTable struct {
 	BufferDirectory  string            `toml:"buffer_directory"`
 	BufferMaxBytes   nodefile.Size     `toml:"buffer_max_bytes"`
 	BufferMaxAge     nodefile.Duration `toml:"buffer_max_age"`
+	TrustClock       bool              `toml:"trust_clock"`
+	UnsyncedHold     nodefile.Duration `toml:"unsynced_hold"`
 	PluginDirectory  []string          `toml:"plugin_directory"`
 	PluginPolicy     string            `toml:"plugin_policy"`
 	PluginOwner      string            `toml:"plugin_owner"`
@@ -84,6 +88,7 @@ func defaultAgent() agentTable {
 		BufferLimit:     10000,
 		BufferStrategy:  "memory",
 		BufferMaxBytes:  256 << 20,
+		UnsyncedHold:    nodefile.Duration(15 * time.Minute),
 		PluginDirectory: []string{"/usr/lib/vitals/plugins", "/usr/local/lib/vitals/plugins"},
 		PluginPolicy:    "permissions",
 		PluginLockFile:  "/etc/vitals/plugins.lock",
@@ -108,6 +113,7 @@ func (l *loader) agent() Agent {
 		AlwaysLocalTags: t.AlwaysLocalTags, AlwaysGlobalTags: t.AlwaysGlobalTags,
 		DiskBuffer: t.BufferStrategy != "memory", BufferDirectory: t.BufferDirectory,
 		BatchBytes: int64(t.BatchBytes), BufferMaxBytes: int64(t.BufferMaxBytes), BufferMaxAge: t.BufferMaxAge.Std(),
+		Clock: clock.Settings{Trust: t.TrustClock, Hold: t.UnsyncedHold.Std(), Lines: t.BufferLimit},
 		Trust: l.trust(s, &t), Limits: l.limits(s, &t),
 	}
 	a.Trust.User = (*trust.User)(a.Limits.User)
@@ -150,6 +156,7 @@ func (l *loader) checkAgent(s *nodefile.Section, t *agentTable) {
 	l.checkBatchBytes(s, t.BatchBytes)
 	l.checkBufferBytes(s, t.BufferMaxBytes)
 	l.notNegative(s, "buffer_max_age", t.BufferMaxAge)
+	l.notNegative(s, "unsynced_hold", t.UnsyncedHold)
 }
 
 func (l *loader) positive(s *nodefile.Section, key string, d nodefile.Duration) {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/rpicluster/vitals/agent/clock"
 	"github.com/rpicluster/vitals/plugins"
 )
 
@@ -98,6 +99,7 @@ func TestMistakes(t *testing.T) {
 	f("negative offset", "[agent]\ncollection_offset = \"-1s\"\n"+in+out, "node.toml:2: agent.collection_offset: must not be negative")
 	f("duration", "[agent]\ninterval = \"soon\"\n"+in+out, "node.toml:2: agent.interval", `"soon" is not a duration`)
 	f("batch size", "[agent]\nmetric_batch_size = -1\n"+in+out, "node.toml:2: agent.metric_batch_size")
+	f("a time that is never known", "[agent]\nunsynced_hold = \"-1s\"\n"+in+out, "node.toml:2: agent.unsynced_hold: must not be negative")
 	f("strategy", "[agent]\nbuffer_strategy = \"tape\"\n"+in+out, "node.toml:2: agent.buffer_strategy", `"memory" or "disk"`)
 	f("log format", "[agent]\nlogformat = \"eventlog\"\n"+in+out, "node.toml:2: agent.logformat: \"eventlog\" is no format")
 	f("log zone", "[agent]\nlog_with_timezone = \"Berlin\"\n"+in+out, "node.toml:2: agent.log_with_timezone: \"Berlin\" is no time zone")
@@ -153,6 +155,8 @@ func TestEverythingIsRead(t *testing.T) {
   buffer_directory = "/b"
   plugin_directory = ["$DIR"]
   skip_processors_after_aggregators = true
+  trust_clock = true
+  unsynced_hold = 90
 [tags]
   rack = "a"
 [global_tags]
@@ -208,6 +212,9 @@ func TestEverythingIsRead(t *testing.T) {
 	a := c.Agent
 	if a.Interval != 5*time.Second || a.Precision != time.Millisecond || !a.Debug || !a.DiskBuffer || a.BufferDirectory != "/b" || a.BatchSize != 500 || a.BufferLimit != 10000 || !a.RoundInterval {
 		t.Errorf("agent: %+v", a)
+	}
+	if want := (clock.Settings{Trust: true, Hold: 90 * time.Second, Lines: 10000}); a.Clock != want {
+		t.Errorf("clock: %+v", a.Clock)
 	}
 	if diff := cmp.Diff(map[string]string{"rack": "a", "room": "b", "host": "n1"}, c.Tags); diff != "" {
 		t.Error("tags", diff)
