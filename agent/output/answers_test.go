@@ -149,7 +149,7 @@ func TestAnswersThatSetAside(t *testing.T) {
 			o.until("it is done", func() bool { o.FlushNow(); return o.Held() == 0 })
 			good := slices.DeleteFunc(numbers(0, 10), func(l string) bool { return slices.Contains(bad, l) })
 			got := slices.Sorted(slices.Values(db.stored()))
-			if again { // the answer may have been about a part: what is left out is asked for again
+			if again { // the answer may have been about a part: what is left out is asked for again; and what is taken shows that a server which fails is well
 				got = slices.Compact(got)
 			}
 			if diff := cmp.Diff(good, got); diff != "" && len(good)+len(got) > 0 {
@@ -189,6 +189,10 @@ func TestAnswersThatSetAside(t *testing.T) {
 	f("v2", "a line refused without a name", refusal{400, `because`, false}, three, false)
 	f("v2", "a type conflict", refusal{422, `failure writing points to database: partial write: because dropped=%d`, true}, three, true)
 	f("v2", "all too old", refusal{422, `failure writing points to database: partial write: because dropped=%d`, true}, all, false)
+	f("v1", "500, all others stored", refusal{500, `partial write: points beyond retention policy because dropped=%d`, true}, two, true)
+	f("v1", "500, and none stored", refusal{500, `unable to parse %s: because`, false}, three, true)
+	f("v1", "500 for what is too old", refusal{500, `points beyond retention policy because`, false}, two, true)
+	f("v2", "500 for a line", refusal{500, `because`, false}, three, true)
 	f(both, "a line too large", refusal{413, `because`, false}, three, false)
 }
 
