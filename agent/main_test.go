@@ -601,3 +601,13 @@ func TestStaleSocketDirectoriesAreRemoved(t *testing.T) {
 	remove()
 	there(dir, false)
 }
+
+// What to do about plugins that there are not is told once, and is no mistake.
+func TestMistakesAreCounted(t *testing.T) {
+	path, _ := node(t, "[[inputs.cpu]]\n[[inputs.docker]]\n[[outputs.kafka]]\n")
+	_, _, err := call(t, "config", "check", "--config", path)
+	if err == nil || !strings.HasPrefix(err.Error(), "2 mistakes, nothing was started\n") ||
+		!strings.Contains(err.Error(), "\nnot in vitals-agent: inputs.docker, outputs.kafka. ") {
+		t.Error(err)
+	}
+}

@@ -157,8 +157,24 @@ func (l *loader) err() error {
 			l.errs[i] = errors.New(blot.Replace(text))
 		}
 	}
-	return errors.Join(append(l.errs, l.whatToDo())...)
+	joined := errors.Join(l.errs...)
+	if advice := l.whatToDo(); advice != "" {
+		return advised{joined, advice}
+	}
+	return joined
 }
+
+// advised is mistakes and, once for all of them, what to do.
+type advised struct {
+	error
+	advice string
+}
+
+// Error implements error.
+func (e advised) Error() string { return e.error.Error() + "\n" + e.advice }
+
+// Unwrap returns the mistakes.
+func (e advised) Unwrap() []error { return e.error.(interface{ Unwrap() []error }).Unwrap() }
 
 func (l *loader) load() *Config {
 	l.storesByID = l.stores()

@@ -116,6 +116,8 @@ func TestMistakes(t *testing.T) {
 	f("log level", in+"log_level = \"loud\"\n"+out, "node.toml:2: inputs.cpu.log_level")
 	f("plugin environment", in+"plugin_env = {\"A B\" = \"1\"}\n"+out, "node.toml:2: inputs.cpu.plugin_env")
 	f("tag", in+"[inputs.cpu.tags]\na = \"x\\ny\"\n"+out, "node.toml:3: inputs.cpu.tags.a: a tag cannot hold a line break")
+	f("an option that is a tag", in+"[inputs.cpu.tags]\na = \"b\"\npercpu = false\n"+out,
+		"node.toml:4: inputs.cpu.tags.percpu: must be a string; an option of the input is written before [inputs.cpu.tags]")
 	f("tag's type", "[global_tags]\nrack = 1\n"+in+out, "node.toml:2: global_tags.rack")
 	f("processor", in+out+"[[processors.rename]]\n", "node.toml:3: processors.rename", "no processors yet")
 	f("aggregator", in+out+"[[aggregators.minmax]]\n", "node.toml:3: aggregators.minmax", "no aggregators yet")
@@ -254,6 +256,21 @@ func TestEverythingIsRead(t *testing.T) {
 	if len(c.Warnings) != 2 || !strings.Contains(c.Warnings[1], "give it an alias") {
 		t.Errorf("warnings: %q", c.Warnings)
 	}
+}
+
+// What is written below a table belongs to it: people put options behind tags.
+func TestOptionsAmongTheTags(t *testing.T) {
+	f := func(line string, want ...string) {
+		t.Helper()
+		c, err := load(t, "[[inputs.cpu]]\n[inputs.cpu.tags]\n"+line+"\n[[outputs.file]]\n", Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkWarnings(t, c.Warnings, want)
+	}
+	f(`rack = "a"`)
+	f(`interval = "10s"`, `inputs.cpu.tags.interval: is a tag here; the option is written before [inputs.cpu.tags]`)
+	f(`name_prefix = "x_"`, `inputs.cpu.tags.name_prefix: is a tag here`)
 }
 
 func TestHostTag(t *testing.T) {

@@ -125,6 +125,7 @@ func (l *loader) input(a Agent, s *nodefile.Section) Input {
 	}
 	filter := l.filter(s)
 	var t hostOptions
+	l.checkForOptions(s)
 	host := s.Take(hostKeys...)
 	l.fail(host.Decode(&t))
 	l.checkHostOptions(host, &t)
@@ -147,6 +148,20 @@ func (l *loader) input(a Agent, s *nodefile.Section) Input {
 	l.resolve(a, s, &in)
 	in.MaxLines, in.MaxSeries = in.bound(t.MaxLines, defaultLines), in.bound(t.MaxSeries, defaultSeries)
 	return in
+}
+
+// checkForOptions tells of options among an input's tags: TOML takes what is
+// written below a table for a part of it.
+func (l *loader) checkForOptions(s *nodefile.Section) {
+	tags, _ := s.Values["tags"].(map[string]any)
+	for _, key := range slices.Sorted(maps.Keys(tags)) {
+		if _, isString := tags[key].(string); !isString {
+			l.fail(s.Errorf("tags."+key, "must be a string; an option of the input is written before [%s.tags]", s.Path()))
+			delete(tags, key)
+		} else if slices.Contains(hostKeys, key) || slices.Contains(filterKeys, key) {
+			l.warn(s.Errorf("tags."+key, "is a tag here; the option is written before [%s.tags]", s.Path()))
+		}
+	}
 }
 
 // bound is what is set, else what a drop-in is held to: collectors that are

@@ -58,14 +58,14 @@ func (l *loader) absent(kind string, s *nodefile.Section) {
 }
 
 // whatToDo names all plugins that Telegraf has and the agent has not, with what
-// to do about them.
-func (l *loader) whatToDo() error {
+// to do about them; empty if there are none.
+func (l *loader) whatToDo() string {
 	if len(l.unknown) == 0 {
-		return nil
+		return ""
 	}
 	all := slices.Clone(l.unknown)
 	slices.Sort(all)
-	return fmt.Errorf("not in vitals-agent: %s. An input can be run as a program of its own, by [[inputs.execd]] (Telegraf's external plugins run as they are) "+
+	return fmt.Sprintf("not in vitals-agent: %s. An input can be run as a program of its own, by [[inputs.execd]] (Telegraf's external plugins run as they are) "+
 		"or [[inputs.exec]], or by a Telegraf beside vitals-agent; --skip-unknown-plugins starts with all others", strings.Join(slices.Compact(all), ", "))
 }
 

@@ -138,10 +138,29 @@ func TestVariablesOfTheWrongForm(t *testing.T) {
 			t.Errorf("%s: %v; want %s", text, err, want)
 		}
 	}
-	f(`debug = "$V_TEXT"`, "agent.debug: must be a boolean, not a string")
+	const spells = "; the variable in it spells no number and neither true nor false"
+	f(`debug = "$V_TEXT"`, "agent.debug: must be a boolean, not a string"+spells)
+	f(`debug = "$V_EMPTY"`, "agent.debug: must be a boolean, not a string"+spells)
 	f(`debug = "$V_NUMBER"`, "agent.debug: must be a boolean, not an integer")
-	f(`metric_batch_size = "$V_LINES"`, "agent.metric_batch_size: must be an integer, not a string")
+	f(`metric_batch_size = "$V_LINES"`, "agent.metric_batch_size: must be an integer, not a string"+spells)
 	f(`debug = "true"`, "agent.debug: must be a boolean, not a string") // no variable, no coercion
+}
+
+// In Telegraf's older files variables could be anywhere.
+func TestVariablesOutsideStrings(t *testing.T) {
+	f := func(text, want string) {
+		t.Helper()
+		_, err := Parse("node.toml", []byte("[agent]\n"+text+"\n"))
+		if err == nil || !strings.HasPrefix(err.Error(), "node.toml:2:") || strings.Contains(err.Error(), "in quotes") != (want != "") || !strings.HasSuffix(err.Error(), want) {
+			t.Errorf("%s: %v; want %s", text, err, want)
+		}
+	}
+	const quotes = `; a variable stands in quotes, for numbers and booleans too: debug = "${DEBUG}"`
+	f("debug = ${DEBUG}", quotes)
+	f("debug = $DEBUG", quotes)
+	f("urls = [${A}, 'b']", quotes)
+	f("${DEBUG} = true", quotes)
+	f("debug = yes", "")
 }
 
 func TestVariablesWhereTheyMeanNothing(t *testing.T) {

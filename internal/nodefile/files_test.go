@@ -49,7 +49,7 @@ func TestMistakesOfSeveralFilesComeInTheirOrder(t *testing.T) {
 	f := joined(t, "\n\n[agent]\n\ndebug = 1\n", "[agent]\nmetric_batch_size = '$V_NO'\n[agent.inner]\ndepht = 1\n")
 	s, _ := f.Table("agent")
 	want := "a.toml:5:1: agent.debug: must be a boolean, not an integer\n" +
-		"b.toml:2:1: agent.metric_batch_size: must be an integer, not a string\n" +
+		"b.toml:2:1: agent.metric_batch_size: must be an integer, not a string; the variable in it spells no number and neither true nor false\n" +
 		`b.toml:4:1: agent.inner.depht: unknown option; did you mean "depth"?`
 	if err := s.Decode(&options{}); err == nil || err.Error() != want {
 		t.Errorf("got:\n%v\nwant:\n%v", err, want)

@@ -121,6 +121,9 @@ func (f *File) syntaxError(err error) error {
 		first, _, _ := strings.Cut(strings.TrimSpace(p.Usage), "\n")
 		text += " (" + strings.TrimSpace(first) + ")"
 	}
+	if strings.Contains(text, "'$'") {
+		text += `; a variable stands in quotes, for numbers and booleans too: debug = "${DEBUG}"`
+	}
 	return f.errorAt(place{p.Position.Line, p.Position.Col}, "", text)
 }
 

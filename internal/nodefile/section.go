@@ -164,6 +164,9 @@ func (s *Section) Decode(v any) error {
 		if s.coerce(values, strings.Split(path, ".")) {
 			continue
 		}
+		if strings.HasSuffix(text, ", not a string") && s.isSubstituted(path) {
+			text += "; the variable in it spells no number and neither true nor false"
+		}
 		errs = append(errs, s.Errorf(path, "%s", text))
 		if _, ok := values[key]; !ok {
 			return joinByPlace(errs)
@@ -220,6 +223,18 @@ func cloneTable(table map[string]any) map[string]any {
 		}
 	}
 	return table
+}
+
+// isSubstituted reports whether a string that held a variable is at path.
+func (s *Section) isSubstituted(path string) bool {
+	home, keys := s.home(path), strings.Split(path, ".")
+	var v any = s.Values
+	for _, key := range keys {
+		table, _ := v.(map[string]any)
+		v = table[key]
+	}
+	_, isString := v.(string)
+	return isString && home.file.substituted[joinPath(slices.Concat(home.at, keys))]
 }
 
 func (s *Section) coerce(values map[string]any, path []string) bool {
