@@ -237,3 +237,23 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// Of a table of many values every one that is wrong is told of, and what is
+// right is read, each time.
+func TestEveryMistakeOfATable(t *testing.T) {
+	for range 20 {
+		s, _ := parse(t, "[agent]\n[agent.tags]\na = 'x'\nb = 1\nc = 'y'\nd = true\n").Table("agent")
+		var got options
+		err := s.Decode(&got)
+		want := "node.toml:4:1: agent.tags.b: must be a string, not an integer\nnode.toml:6:1: agent.tags.d: must be a string, not a boolean"
+		if err == nil || err.Error() != want {
+			t.Fatalf("%v, want %s", err, want)
+		}
+		if d := cmp.Diff(map[string]string{"a": "x", "c": "y"}, got.Tags); d != "" {
+			t.Fatal(d)
+		}
+		if table := s.Values["tags"].(map[string]any); len(table) != 4 {
+			t.Fatalf("the section itself has changed: %v", table)
+		}
+	}
+}

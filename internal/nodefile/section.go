@@ -144,7 +144,7 @@ func (s *Section) Errorf(key, format string, args ...any) error {
 // defaults. A key that the struct does not have and a value of the wrong type
 // are *Errors; all of them are returned together.
 func (s *Section) Decode(v any) error {
-	values := maps.Clone(s.Values)
+	values := cloneTable(s.Values)
 	errs := s.takeNoTables(values, reflect.TypeOf(v).Elem())
 	for {
 		doc, err := encode(values)
@@ -160,7 +160,6 @@ func (s *Section) Decode(v any) error {
 		if path == "" {
 			return joinByPlace(append(errs, s.Errorf("", "%s", text)))
 		}
-		key, _, _ := strings.Cut(path, ".")
 		if s.coerce(values, strings.Split(path, ".")) {
 			continue
 		}
@@ -168,11 +167,21 @@ func (s *Section) Decode(v any) error {
 			text += "; the variable in it spells no number and neither true nor false"
 		}
 		errs = append(errs, s.Errorf(path, "%s", text))
-		if _, ok := values[key]; !ok {
+		if !remove(values, strings.Split(path, ".")) { // and look for further mistakes
 			return joinByPlace(errs)
 		}
-		delete(values, key) // and look for further mistakes
 	}
+}
+
+// remove takes the value at path out of a table, or what it is a part of, and
+// reports whether there is any.
+func remove(table map[string]any, path []string) bool {
+	if inner, ok := table[path[0]].(map[string]any); ok && len(path) > 1 && remove(inner, path[1:]) {
+		return true
+	}
+	_, ok := table[path[0]]
+	delete(table, path[0])
+	return ok
 }
 
 // takeNoTables takes out the values that are no tables where t has a map. The
