@@ -254,6 +254,47 @@ func TestNodeFilesOfTheReadme(t *testing.T) {
 }
 
 // A link to a file that has moved helps nobody.
+// telegrafs are the options, flags and signals of Telegraf that concern what
+// there is here: those of [agent], of every input and output, of the outputs, of
+// processors and aggregators, and of the command line.
+const telegrafs = `
+	interval round_interval precision collection_jitter collection_offset flush_interval flush_jitter metric_batch_size
+	metric_buffer_limit debug quiet logformat structured_log_message_key logfile logfile_rotation_interval
+	logfile_rotation_max_size logfile_rotation_max_archives log_with_timezone logtarget hostname omit_hostname
+	snmp_translator statefile always_include_local_tags always_include_global_tags skip_processors_after_aggregators
+	config_url_retry_attempts buffer_strategy buffer_directory buffer_disk_sync
+	alias time_source name_override name_prefix name_suffix tags log_level startup_error_behavior namepass namedrop
+	namepass_separator namedrop_separator tagpass tagdrop metricpass fieldinclude fieldexclude taginclude tagexclude
+	fieldpass fielddrop pass drop data_format influx_parser_type influx_timestamp_precision
+	urls local_address username password database database_tag exclude_database_tag retention_policy retention_policy_tag
+	exclude_retention_policy_tag skip_database_creation write_consistency timeout udp_payload http_proxy http_headers
+	user_agent content_encoding influx_uint_support influx_omit_timestamp tls_ca tls_cert tls_key tls_key_pwd
+	tls_min_version tls_cipher_suites insecure_skip_verify tls_server_name tls_renegotiation_method tls_enable
+	token organization bucket bucket_tag exclude_bucket_tag ping_timeout read_idle_timeout concurrent_writes rate_limit
+	rate_limit_period files use_batch_format rotation_interval rotation_max_size rotation_max_archives
+	compression_algorithm compression_level influx_sort_fields influx_max_line_bytes
+	order period delay grace drop_original
+	--config --config-directory --watch-config --watch-interval --watch-debounce-interval --config-url-watch-interval
+	--config-url-retry-attempts --test --test-wait --once --input-filter --output-filter --processor-filter
+	--aggregator-filter --secretstore-filter --section-filter --select --debug --quiet --pidfile --pprof-addr --password
+	--unprotected --strict-env-handling --non-strict-env-handling --old-env-behavior --print-plugin-config-source --usage
+	--input-list --output-list --deprecation-list --version --sample-config --plugin-directory
+	SIGTERM SIGINT SIGHUP SIGUSR1 SIGQUIT`
+
+// TestTelegrafsOptionsAreTold wants each of them in the guide for migrating. The
+// options of collectors are looked for in their READMEs, by tests of their own.
+func TestTelegrafsOptionsAreTold(t *testing.T) {
+	guide, err := os.ReadFile(filepath.Join(root, "docs/telegraf.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range strings.Fields(telegrafs) {
+		if !regexp.MustCompile("(^|[^\\w-])" + regexp.QuoteMeta(name) + "($|[^\\w-])").Match(guide) {
+			t.Errorf("docs/telegraf.md does not tell of %s", name)
+		}
+	}
+}
+
 func TestLinksOfTheDocuments(t *testing.T) {
 	t.Parallel()
 	link := regexp.MustCompile(`\]\(([^)#:]+)\)`)

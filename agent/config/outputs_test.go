@@ -94,6 +94,7 @@ func TestOptionsOfOutputs(t *testing.T) {
 	f(to+`rotation_max_archives = -1`, func(o Output) any { return o.RotateKeep }, -1)
 	f(to+`compression_algorithm = "gzip"`, func(o Output) any { return o.Compress }, true)
 	f(to+`compression_level = -1`, func(o Output) any { return o.Compress }, false)
+	f(to+"influx_sort_fields = true\ninflux_max_line_bytes = 0", func(o Output) any { return o.Name }, "file")
 	f(to+`use_batch_format = true`, func(o Output) any { return o.Name }, "file")
 	f("[[inputs.cpu]]\n[[outputs.discard]]\n", func(o Output) any { return o.ID }, "discard")
 }
