@@ -203,6 +203,9 @@ func (l *loader) globalTags(a Agent) map[string]string {
 		if !ok {
 			continue
 		}
+		if name == "tags" {
+			l.warn(s.Errorf("", "is an old name; write [global_tags]"))
+		}
 		l.fillIn(s)
 		l.fail(s.Decode(&tags))
 		l.checkTags(s, "", tags)

@@ -253,9 +253,18 @@ func TestEverythingIsRead(t *testing.T) {
 	if diff := cmp.Diff([]string{"main", "influxdb_v2", "influxdb_v2-2", "file"}, ids); diff != "" {
 		t.Error("identities", diff)
 	}
-	if len(c.Warnings) != 2 || !strings.Contains(c.Warnings[1], "give it an alias") {
+	if len(c.Warnings) != 3 || !strings.Contains(c.Warnings[2], "give it an alias") {
 		t.Errorf("warnings: %q", c.Warnings)
 	}
+}
+
+// Old names of tables mean the same, and are told of with the new ones.
+func TestOldNamesOfTables(t *testing.T) {
+	c, err := load(t, "[tags]\nrack = \"a\"\n[[plugins.cpu]]\n[outputs.file]\n", Options{})
+	if err != nil || c.Tags["rack"] != "a" || c.Inputs[0].Name != "cpu" {
+		t.Fatalf("%+v, %v", c, err)
+	}
+	checkWarnings(t, c.Warnings, []string{"node.toml:1:1: tags: is an old name; write [global_tags]", "node.toml:3:1: plugins.cpu: is an old name; write [[inputs.cpu]]"})
 }
 
 // What is written below a table belongs to it: people put options behind tags.

@@ -119,6 +119,9 @@ func names(sections []*nodefile.Section) []string {
 }
 
 func (l *loader) input(a Agent, s *nodefile.Section) Input {
+	if strings.HasPrefix(s.Path(), "plugins.") {
+		l.warn(s.Errorf("", "is an old name; write [[inputs.%s]]", s.Name))
+	}
 	l.refuse(s, inputUnsupported)
 	if _, ok := l.builtin(s.Name); ok {
 		l.refuse(s, inputIgnored)

@@ -144,7 +144,7 @@ func TestWhatCannotBeRead(t *testing.T) {
 func TestSeveralFiles(t *testing.T) {
 	dir := tree(t,
 		"main.conf", "[global_tags]\nrack = 'a'\nhost = 'mine'\n[[inputs.cpu]]\n[[outputs.file]]\n",
-		"d/1.conf", "[[plugins.mem]]\n[tags]\nroom = 'r'\n",
+		"d/1.conf", "[[inputs.mem]]\n[global_tags]\nroom = 'r'\n",
 		"d/2.conf", "[agent]\ninterval = '3s'\nmetric_batch_size = 7\nomit_hostname = true\n[global_tags]\nrack = 'b'\n")
 	c, err := read(dir, []string{"main.conf"}, []string{"d"}, Options{})
 	if err != nil {

@@ -164,8 +164,8 @@ func TestFormsOfTables(t *testing.T) {
 	}
 	f("[[inputs.cpu]]\n[[outputs.file]]\n", "")
 	f("[inputs.cpu]\n[outputs.file]\n", "")
-	f("[[plugins.cpu]]\n[[outputs.file]]\n", "")
-	f("[plugins.cpu]\n[outputs.file]\n", "")
+	f("[[plugins.cpu]]\n[[outputs.file]]\n", "warning: is an old name; write [[inputs.cpu]]")
+	f("[plugins.cpu]\n[outputs.file]\n", "warning: is an old name; write [[inputs.cpu]]")
 	f("[inputs]\n[[inputs.cpu]]\n[outputs]\n[outputs.file]\n", "")
 	f("\ufeff[[inputs.cpu]]\n[[outputs.file]]\n", "")
 	f("[cpu]\n[[inputs.cpu]]\n[[outputs.file]]\n", "error: node.toml:1: cpu: neither vitals-agent nor vitals-relay has a table of this name; a collector is configured as [[inputs.cpu]]")
