@@ -8,11 +8,8 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
-	"os"
-	"os/signal"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/rpicluster/vitals/agent/clock"
@@ -37,6 +34,8 @@ type agent struct {
 	logFile    io.Closer // nil: standard error
 	started    time.Time
 	runtimeDir string // of plugin sockets
+
+	told signals
 
 	outputs    outputs
 	time       clock.Source
@@ -321,12 +320,6 @@ func (a *agent) serve(ctx context.Context) (err error) {
 		return err
 	}
 	defer removePID()
-	hangups := make(chan os.Signal, 1)
-	signal.Notify(hangups, syscall.SIGHUP)
-	defer signal.Stop(hangups)
-	flushes := make(chan os.Signal, 1)
-	signal.Notify(flushes, syscall.SIGUSR1)
-	defer signal.Stop(flushes)
 	socket, err := a.listen(ctx)
 	if err != nil {
 		return err
@@ -353,8 +346,8 @@ func (a *agent) serve(ctx context.Context) (err error) {
 	service.Ready()
 	var wg sync.WaitGroup
 	wg.Go(func() { service.Watchdog(ctx, func() { a.status() }) })
-	wg.Go(func() { a.watch(ctx, hangups) })
-	wg.Go(func() { a.flushWhenTold(ctx, flushes) })
+	wg.Go(func() { a.watch(ctx, a.told.reload) })
+	wg.Go(func() { a.flushWhenTold(ctx, a.told.flush) })
 	wg.Go(func() { a.clock.Run(ctx) })
 	a.supervisor.Run(ctx)
 	a.log.Info("vitals-agent stops")

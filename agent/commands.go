@@ -169,11 +169,14 @@ func runAgent(ctx context.Context, f *flags, stdout, stderr io.Writer) error {
 	if f.watchConfig != "" && f.watchConfig != "notify" && f.watchConfig != "poll" {
 		return fmt.Errorf("--watch-config %s: it is notify or poll", f.watchConfig)
 	}
+	told := listenTo(f)
+	defer told.stop()
 	a, err := newAgent(f, stdout, stderr)
 	if err != nil {
 		return err
 	}
 	defer a.close()
+	a.told = told
 	return a.secrets.clean(a.run(ctx))
 }
 

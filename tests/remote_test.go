@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -88,4 +89,36 @@ func TestANodeFileByURL(t *testing.T) {
 	if _, stderr, code := run(t, m.command("vitals-agent", args...)); code != 1 || !strings.Contains(stderr, "connection refused") {
 		t.Errorf("without a server and a copy it ends with %d: %s", code, stderr)
 	}
+}
+
+// TestSignalsWhileTheNodeFileIsFetched sends what would end a program that is
+// not prepared for it, before there is anything to reload.
+func TestSignalsWhileTheNodeFileIsFetched(t *testing.T) {
+	m := newMachine(t)
+	m.env = append(m.env, "STATE_DIRECTORY="+m.dir+"/state")
+	asked, answer := make(chan struct{}, 9), make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		asked <- struct{}{}
+		<-answer
+		fmt.Fprintf(w, "[agent]\ninterval = \"1s\"\n[[inputs.mem]]\n[[outputs.file]]\nfiles = [%q]\n", m.dir+"/lines")
+	}))
+	defer server.Close()
+	agent := m.start("vitals-agent", "--config", server.URL)
+	<-asked
+	for _, s := range []syscall.Signal{syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGHUP} {
+		if err := agent.cmd.Process.Signal(s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	time.Sleep(time.Second) // a program that heeds one of them is gone by now
+	close(answer)
+	eventually(t, 20*time.Second, func() string {
+		log, _ := os.ReadFile(agent.log)
+		lines, _ := os.ReadFile(filepath.Join(m.dir, "lines"))
+		if !strings.Contains(string(log), "why=SIGHUP") || !strings.HasPrefix(string(lines), "mem,") {
+			return "it was not reloaded, or does not run"
+		}
+		return ""
+	})
+	agent.stop()
 }
