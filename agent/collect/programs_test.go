@@ -74,6 +74,18 @@ func TestAStreamIsPromptedOnSchedule(t *testing.T) {
 	}
 }
 
+// Whoever tries an input does not wait for its interval to be over.
+func TestAStreamIsPromptedAtOnceWhereItIsTried(t *testing.T) {
+	l := newLab(t)
+	l.config.Once = true
+	l.add("a", "execd", func(in *config.Input) {
+		in.JSON = []byte(`{"dir":"` + filepath.Join(l.dir, "a") + `","Prompted":true}`)
+		in.Interval = 24 * time.Hour
+	})
+	l.start()
+	l.more("a", 1)
+}
+
 func TestAStreamThatDidNotAskIsNotGathered(t *testing.T) {
 	l := newLab(t)
 	l.add("a", "execd", nil)

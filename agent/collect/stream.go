@@ -18,6 +18,7 @@ func (in *instance) streamAndPrompt(ctx, calls context.Context) {
 	defer cancel()
 	var wg sync.WaitGroup
 	wg.Go(func() {
+		in.tryPrompt(streaming, calls)
 		for streaming.Err() == nil {
 			every, _, _ := in.interval()
 			in.follow(streaming, calls, in.schedule(every), true)
@@ -27,6 +28,23 @@ func (in *instance) streamAndPrompt(ctx, calls context.Context) {
 	cancel()
 	wg.Wait()
 }
+
+// tryPrompt prompts a collector that is only tried, as by --test-wait, when it is
+// ready: its first tick may be an hour away.
+func (in *instance) tryPrompt(ctx, calls context.Context) {
+	if g, _ := in.host(); !g.once {
+		return
+	}
+	for !in.wantsPrompts() {
+		if !sleep(ctx, readyEvery) {
+			return
+		}
+	}
+	in.gather(calls, time.Now())
+}
+
+// readyEvery is how often it is looked whether a collector is ready.
+const readyEvery = 20 * time.Millisecond
 
 // wantsPrompts reports whether the instance is gathered while it streams. It
 // is not before it is known to a process: that is the stream's to see to.
