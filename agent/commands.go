@@ -63,6 +63,11 @@ func find(words []string) (c command, args []string, err error) {
 		names = append(names, c.name)
 	}
 	first, two := words[0], strings.Join(words[:min(len(words), 2)], " ")
+	for _, typed := range []string{first, two} {
+		if reason := telegrafCommands[typed]; reason != "" {
+			return c, nil, fmt.Errorf("%s: %s", strings.Join(words, " "), reason)
+		}
+	}
 	_, known := group(first)
 	for _, typed := range []string{first, two} {
 		if near := nodefile.Nearest(typed, names); near != "" && (typed == two || !known) {

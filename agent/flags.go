@@ -235,6 +235,20 @@ func addIgnored(set *flag.FlagSet) {
 	}
 }
 
+// telegrafCommands are commands of Telegraf's that are not there, and what to do.
+var telegrafCommands = map[string]string{
+	"config migrate":       "vitals-agent config check names every old option with its new name",
+	"plugins inputs":       "see vitals-agent plugins list",
+	"plugins outputs":      "see vitals-agent config create --section-filter outputs",
+	"plugins processors":   "this version of vitals-agent has none",
+	"plugins aggregators":  "this version of vitals-agent has none",
+	"plugins parsers":      "vitals-agent reads line protocol only",
+	"plugins serializers":  "vitals-agent writes line protocol only",
+	"plugins secretstores": "vitals-agent has docker, environment, files and systemd; see docs/telegraf.md",
+	"secrets":              "write @{ID:KEY} in the node file, and what the store holds in its files; see docs/telegraf.md",
+	"service":              "vitals-agent runs under systemd; its unit is in deploy/",
+}
+
 // telegrafFlags are flags of Telegraf's that are not there, and what to do.
 var telegrafFlags = map[string]string{
 	"sample-config":              "see vitals-agent config create",

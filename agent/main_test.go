@@ -611,3 +611,19 @@ func TestMistakesAreCounted(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestCommandsOfTelegraf(t *testing.T) {
+	f := func(want string, words ...string) {
+		t.Helper()
+		if _, _, err := call(t, words...); err == nil || !strings.HasPrefix(err.Error(), strings.Join(words, " ")+": ") || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v", words, err)
+		}
+	}
+	f("vitals-agent config check names every old option with its new name", "config", "migrate")
+	f("vitals-agent plugins list", "plugins", "inputs")
+	f("vitals-agent config create --section-filter outputs", "plugins", "outputs")
+	f("this version of vitals-agent has none", "plugins", "processors")
+	f("@{ID:KEY}", "secrets", "list")
+	f("@{ID:KEY}", "secrets")
+	f("systemd", "service", "install")
+}
