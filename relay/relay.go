@@ -7,12 +7,14 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
 	"sync"
 	"time"
 
+	"github.com/rpicluster/vitals/internal/line"
 	"github.com/rpicluster/vitals/internal/spool"
 	"github.com/rpicluster/vitals/relay/auth"
 	"github.com/rpicluster/vitals/relay/config"
@@ -95,11 +97,19 @@ func (r *relay) build() error {
 	if err != nil {
 		return err
 	}
-	r.door = ingest.New(ingest.Config{
-		Queue: r.queue, Databases: r.databases, Fleet: r.fleet, Guard: r.guard, Next: r.guard.RequireRole(auth.Read, pages), ID: r.id, Logger: r.log,
-		MaxBody: r.config.MaxBody, MaxCompressedBody: r.config.MaxCompressedBody, MaxInFlight: r.config.MaxInFlight,
-	})
+	r.door = r.newDoor(r.guard.RequireRole(auth.Read, pages))
 	return nil
+}
+
+func (r *relay) newDoor(pages http.Handler) *ingest.Handler {
+	l, d := &r.config.Limits, &r.config.Door
+	return ingest.New(ingest.Config{
+		Queue: r.queue, Databases: r.databases, Fleet: r.fleet, Guard: r.guard, Next: pages, ID: r.id, Logger: r.log, Ready: r.ready,
+		Versions: ingest.Versions{V1: d.Version1, V2: d.Version2, V3: d.Version3, Shared: d.AnswerAs},
+		MaxBody:  int64(l.MaxBody), MaxCompressedBody: int64(l.MaxCompressedBody), MaxInFlight: int64(l.MaxInFlight), MaxRatio: int64(l.MaxRatio),
+		Lines:   line.Limits{Line: int(l.MaxLine), Tags: l.MaxTags, Fields: l.MaxFields, Key: int(l.MaxKey), TagValue: int(l.MaxTagValue)},
+		MinRate: int64(l.MinRate), Patience: l.BodySilence.Std(), BodyTimeout: l.BodyTimeout.Std(),
+	})
 }
 
 func (r *relay) spool() spool.Config {

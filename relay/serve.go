@@ -26,7 +26,6 @@ const (
 	// stopRequests is how long requests may take to come to their end when
 	// the relay stops.
 	stopRequests = 5 * time.Second
-	maxHeader    = 16 << 10
 )
 
 // serve runs the relay until ctx ends.
@@ -168,13 +167,14 @@ func clickable(address string) string {
 }
 
 func (r *relay) server(h http.Handler) *http.Server {
+	l := &r.config.Limits
 	return &http.Server{
 		Handler:           h,
-		ReadHeaderTimeout: 5 * time.Second,
-		ReadTimeout:       30 * time.Second, // extended while a large body keeps coming
-		WriteTimeout:      60 * time.Second,
-		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    maxHeader,
+		ReadHeaderTimeout: l.HeaderTimeout.Std(),
+		ReadTimeout:       l.BodySilence.Std(), // extended while a body keeps coming
+		WriteTimeout:      2 * l.BodySilence.Std(),
+		IdleTimeout:       l.IdleTimeout.Std(),
+		MaxHeaderBytes:    int(l.MaxHeader),
 		ErrorLog:          slog.NewLogLogger(r.log.Handler(), slog.LevelDebug),
 	}
 }

@@ -29,10 +29,9 @@ type Config struct {
 
 	Listen        string
 	DataDirectory string
-	// MaxBody bounds one write after inflating, MaxCompressedBody as it
-	// travels, MaxInFlight the bodies of all writes being served.
-	MaxBody, MaxCompressedBody, MaxInFlight int64
 
+	Limits       Limits
+	Door         Door
 	Destinations []Destination
 	Auth         Auth
 	TLS          TLS
@@ -79,15 +78,12 @@ type Fleet struct {
 
 // top holds the keys of [relay] itself.
 type top struct {
-	Listen            string        `toml:"listen"`
-	DataDirectory     string        `toml:"data_directory"`
-	MaxBody           nodefile.Size `toml:"max_body"`
-	MaxCompressedBody nodefile.Size `toml:"max_compressed_body"`
-	MaxInFlight       nodefile.Size `toml:"max_in_flight"`
+	Listen        string `toml:"listen"`
+	DataDirectory string `toml:"data_directory"`
 }
 
 // subTables are the tables below [relay].
-var subTables = []string{"destinations", "auth", "tls", "queue", "provision", "fleet"}
+var subTables = []string{"limits", "door", "destinations", "auth", "tls", "queue", "provision", "fleet"}
 
 // later names the tables that a relay will have one day, so that their
 // absence is not taken for a spelling mistake.
@@ -131,6 +127,7 @@ func Load(path string) (*Config, error) {
 func fromFile(f *nodefile.File) (*Config, error) {
 	section, _ := f.Table("relay")
 	c := &Config{
+		Limits: defaultLimits(), Door: defaultDoor(),
 		Auth: Auth{Mode: "off", NodeCheck: "enforce"},
 		Queue: Queue{
 			Kind: "files", MaxBytes: 10e9, WhenFull: "refuse", MinFreeBytes: 256 << 20,
@@ -155,7 +152,9 @@ func fromFile(f *nodefile.File) (*Config, error) {
 	errs = append(errs, c.decodeDestinations(sub)...)
 	for key, part := range map[string]interface {
 		validate(*nodefile.Section) []error
-	}{"auth": &c.Auth, "tls": &c.TLS, "queue": &c.Queue, "provision": &c.Provision, "fleet": &c.Fleet} {
+	}{
+		"limits": &c.Limits, "door": &c.Door, "auth": &c.Auth, "tls": &c.TLS, "queue": &c.Queue, "provision": &c.Provision, "fleet": &c.Fleet,
+	} {
 		errs = append(errs, decodeOne(sub, key, part)...)
 	}
 	errs = append(errs, c.checkOpen(section)...)
@@ -217,33 +216,20 @@ func decodeOne(parent *nodefile.Section, key string, part interface {
 }
 
 func (c *Config) decodeTop(s *nodefile.Section) []error {
-	t := top{
-		Listen: "127.0.0.1:8186", DataDirectory: stateDirectory(),
-		MaxBody: 25_000_000, MaxCompressedBody: 25_000_000, MaxInFlight: 128 << 20,
-	}
-	errs := renamed(s, map[string]string{"data_dir": "data_directory"})
+	t := top{Listen: "127.0.0.1:8186", DataDirectory: stateDirectory()}
+	errs := renamed(s, map[string]string{
+		"data_dir": "data_directory", "max_body": "max_body below [relay.limits]",
+		"max_compressed_body": "max_compressed_body below [relay.limits]", "max_in_flight": "max_in_flight below [relay.limits]",
+	})
 	if err := s.Decode(&t); err != nil {
 		errs = append(errs, err)
 	}
 	c.Listen, c.DataDirectory = t.Listen, t.DataDirectory
-	c.MaxBody, c.MaxCompressedBody, c.MaxInFlight = int64(t.MaxBody), int64(t.MaxCompressedBody), int64(t.MaxInFlight)
 	if err := checkListen(t.Listen); err != nil {
 		errs = append(errs, s.Errorf("listen", "%v", err))
 	}
 	if t.DataDirectory == "" {
 		errs = append(errs, s.Errorf("data_directory", "must name a directory"))
-	}
-	if t.MaxBody < 1024 {
-		errs = append(errs, s.Errorf("max_body", "must be at least 1 KiB; the default is 25 MB"))
-	}
-	if t.MaxCompressedBody < 1024 {
-		errs = append(errs, s.Errorf("max_compressed_body", "must be at least 1 KiB; the default is 25 MB"))
-	}
-	if need := 2*t.MaxBody + t.MaxCompressedBody; t.MaxInFlight < need && len(errs) == 0 {
-		if s.Has("max_in_flight") {
-			errs = append(errs, s.Errorf("max_in_flight", "must be at least %d, twice max_body and once max_compressed_body, or the largest write could never be served", need))
-		}
-		c.MaxInFlight = int64(need)
 	}
 	return errs
 }

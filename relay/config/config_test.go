@@ -40,7 +40,14 @@ func TestDefaults(t *testing.T) {
 	}
 	want := &Config{
 		Listen: "127.0.0.1:8186", DataDirectory: "/var/lib/vitals/relay",
-		MaxBody: 25_000_000, MaxCompressedBody: 25_000_000, MaxInFlight: 128 << 20,
+		Limits: Limits{
+			MaxBody: 25_000_000, MaxCompressedBody: 25_000_000, MaxInFlight: 128 << 20, MaxRatio: 250,
+			MaxLine: 64 << 10, MaxTags: 64, MaxFields: 256, MaxKey: 1 << 10, MaxTagValue: 1 << 10, MaxHeader: 16 << 10,
+			HeaderTimeout: nodefile.Duration(5 * time.Second), MinRate: 512, BodySilence: nodefile.Duration(30 * time.Second),
+			BodyTimeout: nodefile.Duration(10 * time.Minute), IdleTimeout: nodefile.Duration(2 * time.Minute),
+			MaxConnections: 4096, MaxConnectionsPerAddress: 512,
+		},
+		Door: Door{Version1: "1.8.10", Version2: "v2.7.11", Version3: "3.10.1", AnswerAs: 1},
 		Auth: Auth{Mode: "off", NodeCheck: "enforce"},
 		Queue: Queue{
 			Kind: "files", MaxBytes: 10e9, WhenFull: "refuse", MinFreeBytes: 256 << 20,
@@ -66,7 +73,12 @@ anything = "is the agent's"
 [relay]
 listen = ":9000"
 data_directory = "/srv/vitals"
+[relay.limits]
 max_body = "5MB"
+max_tags = 20
+[relay.door]
+version_2 = "1.8.10"
+answer_as = 2
 [relay.auth]
 mode = "required"
 node_check = "overwrite"
@@ -118,7 +130,7 @@ insecure_skip_verify = true
 	if c.Auth != (Auth{Mode: "required", NodeCheck: "overwrite", MaxLines: 6000}) {
 		t.Errorf("%+v", c.Auth)
 	}
-	if c.Listen != ":9000" || c.DataDirectory != "/srv/vitals" || c.MaxBody != 5e6 || c.Provision.Prefix != "site_" || c.Queue.MaxBytes != 1e9 {
+	if c.Listen != ":9000" || c.DataDirectory != "/srv/vitals" || c.Limits.MaxBody != 5e6 || c.Limits.MaxTags != 20 || c.Door.AnswerAs != 2 || c.Door.Version2 != "1.8.10" || c.Provision.Prefix != "site_" || c.Queue.MaxBytes != 1e9 {
 		t.Errorf("%+v", c)
 	}
 }
@@ -141,7 +153,13 @@ func TestMistakes(t *testing.T) {
 		{"later: alerts", "[[relay.alerts]]\n", `node.toml:1:1: relay.alerts: this relay does not send alerts yet; remove the table`},
 		{"address", "[relay]\nlisten = '8186'", `node.toml:2:1: relay.listen: "8186" is not an address; write it as "127.0.0.1:8186", or ":8186" for every interface`},
 		{"port", "[relay]\nlisten = ':http'", `node.toml:2:1: relay.listen: "http" is not a port; the usual one is 8186`},
-		{"in flight", "[relay]\nmax_in_flight = 1000", `node.toml:2:1: relay.max_in_flight: must be at least 75000000, twice max_body and once max_compressed_body, or the largest write could never be served`},
+		{"in flight", "[relay.limits]\nmax_in_flight = 1000", `node.toml:2:1: relay.limits.max_in_flight: must be at least 75000000, twice max_body and once max_compressed_body, or the largest write could never be served`},
+		{"body", "[relay.limits]\nmax_body = 10", `node.toml:2:1: relay.limits.max_body: must be at least 1 KiB; the default is 25 MB`},
+		{"a limit of none", "[relay.limits]\nmax_tags = 0", `node.toml:2:1: relay.limits.max_tags: must be at least 1`},
+		{"no time", "[relay.limits]\nbody_timeout = '1ms'", `node.toml:2:1: relay.limits.body_timeout: must be at least 100ms`},
+		{"moved", "[relay]\nmax_body = '5MB'", `node.toml:2:1: relay.max_body: unknown option; use max_body below [relay.limits]`},
+		{"no version", "[relay.door]\nversion_1 = 'new'", `node.toml:2:1: relay.door.version_1: must be like "1.8.10": clients read it as a number`},
+		{"whose answers", "[relay.door]\nanswer_as = 4", `node.toml:2:1: relay.door.answer_as: must be 1, 2 or 3: the InfluxDB whose /ping and /health the relay has`},
 		{"no name", "[[relay.destinations]]\nurl = 'http://x'", `node.toml:1:1: relay.destinations.name: is missing; choose one that stays, such as "influxdb": the destination's progress is kept under it`},
 		{"path as name", "[[relay.destinations]]\nname = '../x'\nurl = 'http://x'", `node.toml:2:1: relay.destinations.name: "../x" cannot be a directory's name; use letters, digits, dots, dashes and underscores`},
 		{"no url", "[[relay.destinations]]\nname = 'x'", `node.toml:1:1: relay.destinations.url: is missing; write url = "http://127.0.0.1:8086"`},

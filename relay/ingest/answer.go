@@ -3,9 +3,10 @@ package ingest
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
+	"io"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -42,18 +43,18 @@ func (m methods) has(name string) bool {
 
 // Header values that every answer shares. net/http only reads them.
 var (
-	headerV1     = []string{versionV1}
-	headerV2     = []string{versionV2}
 	headerBuild  = []string{"OSS"}
 	headerJSON   = []string{"application/json"}
 	headerJSONv2 = []string{"application/json; charset=utf-8"}
+	headerText   = []string{"text/plain; charset=utf-8"}
+	headerAny    = []string{"*"}
 )
 
 // v1 serves a route of InfluxDB 1.x. The keys of headers are canonical, so
 // that setting them costs no more than a map.
 func (h *Handler) v1(w http.ResponseWriter, r *http.Request, serve http.HandlerFunc, m methods) {
 	header := w.Header()
-	header["X-Influxdb-Version"] = headerV1
+	header["X-Influxdb-Version"] = h.headerV1
 	header["X-Influxdb-Build"] = headerBuild
 	options := r.Method == http.MethodOptions && m != allowRead
 	if !options && !m.has(r.Method) {
@@ -114,6 +115,65 @@ func v2Error(w http.ResponseWriter, status int, code, message string) {
 	w.Write(body)
 }
 
+// v2 serves a route of InfluxDB 2.x, which has no request ids.
+func (h *Handler) v2(w http.ResponseWriter, r *http.Request, serve http.HandlerFunc, m methods) {
+	header := w.Header()
+	header["X-Influxdb-Version"] = h.headerV2
+	header["X-Influxdb-Build"] = headerBuild
+	if origin := r.Header["Origin"]; len(origin) > 0 {
+		header["Access-Control-Allow-Origin"] = origin[:1]
+	}
+	switch {
+	case r.Method == http.MethodOptions:
+		header.Set("Access-Control-Allow-Methods", "POST, GET, OPTIONS, PUT, DELETE")
+		header.Set("Access-Control-Allow-Headers", "Accept, Content-Type, Content-Length, Accept-Encoding, Authorization, User-Agent")
+		w.WriteHeader(http.StatusNoContent)
+	case !m.has(r.Method):
+		header.Set("Allow", m.allow)
+		v2Error(w, http.StatusMethodNotAllowed, "method not allowed", "allow: "+m.allow)
+	default:
+		serve(w, r)
+	}
+}
+
+// v3 serves a route of InfluxDB 3, for which a wrong method is a wrong path.
+func (h *Handler) v3(w http.ResponseWriter, r *http.Request, serve http.HandlerFunc, allowed ...string) {
+	header := w.Header()
+	header["Access-Control-Allow-Origin"] = headerAny
+	switch {
+	case r.Method == http.MethodOptions:
+		header.Set("Access-Control-Allow-Methods", "GET, POST, PUT, PATCH, DELETE, OPTIONS")
+		header.Set("Access-Control-Allow-Headers", "*")
+		w.WriteHeader(http.StatusNoContent)
+	case !slices.Contains(allowed, r.Method):
+		v3Text(w, http.StatusNotFound, "not found")
+	default:
+		serve(w, r)
+	}
+}
+
+// v3Text answers as InfluxDB 3 answers most errors.
+func v3Text(w http.ResponseWriter, status int, text string) {
+	header := w.Header()
+	header["Content-Type"] = headerText
+	header.Set("Content-Length", strconv.Itoa(len(text)))
+	w.WriteHeader(status)
+	io.WriteString(w, text)
+}
+
+// v3Error answers as InfluxDB 3 answers what is wrong with names and lines.
+func v3Error(w http.ResponseWriter, text string, data any) {
+	body, _ := json.Marshal(struct {
+		Error string `json:"error"`
+		Data  any    `json:"data"`
+	}{text, data})
+	header := w.Header()
+	header["Content-Type"] = headerJSON
+	header.Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(http.StatusBadRequest)
+	w.Write(body)
+}
+
 // retryAfter is a few seconds, not the same for all clients.
 func retryAfter() string { return strconv.Itoa(2 + rand.IntN(5)) }
 
@@ -152,19 +212,4 @@ func (s *ids) next(now time.Time) string {
 	put(24, 12, n>>14)
 	b[8], b[13], b[18], b[23] = '-', '-', '-', '-'
 	return string(b[:])
-}
-
-func (h *Handler) ping(w http.ResponseWriter, r *http.Request) {
-	switch r.URL.Query().Get("verbose") {
-	case "", "0", "false":
-		w.WriteHeader(http.StatusNoContent)
-	default:
-		fmt.Fprintf(w, `{"version":%q}`, versionV1)
-	}
-}
-
-func (h *Handler) status(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusNoContent) }
-
-func (h *Handler) health(w http.ResponseWriter, r *http.Request) {
-	fmt.Fprintf(w, `{"checks":[],"message":"ready for queries and writes","name":"influxdb","status":"pass","version":%q}`, versionV1)
 }

@@ -9,14 +9,14 @@ import (
 	"github.com/rpicluster/vitals/internal/line"
 )
 
-// FuzzWrite sends anything to both doors. Whatever is answered, what is kept
+// FuzzWrite sends anything to every door. Whatever is answered, what is kept
 // must be sound by itself: every line stamped and ended, the counts right.
 func FuzzWrite(f *testing.F) {
 	for _, body := range []string{good, oneBad, "m v=1", "m v=\"a\nb\" 1\n", "# c\n\nm v=1 1", "m,t=\\ v=1\n", "m v=\"\n"} {
 		f.Add([]byte(body), false, uint8(0))
 		f.Add(influx.Gzip(nil, []byte(body)), true, uint8(3))
 	}
-	targets := []string{"/write?db=d", "/write?db=d&precision=u", "/write?db=d&precision=s", "/write?db=d&precision=h", "/api/v2/write?bucket=b", "/api/v2/write?bucket=b/r&precision=ms"}
+	targets := []string{"/write?db=d", "/write?db=d&precision=u", "/write?db=d&precision=s", "/write?db=d&precision=h", "/api/v2/write?bucket=b", "/api/v2/write?bucket=b/r&precision=ms", "/api/v3/write_lp?db=d", "/api/v3/write_lp?db=d&precision=s&accept_partial=false"}
 	f.Fuzz(func(t *testing.T, body []byte, compressed bool, target uint8) {
 		d := newDoor()
 		r := httptest.NewRequest("POST", targets[int(target)%len(targets)], bytes.NewReader(body))

@@ -1,13 +1,15 @@
-// Package ingest is the relay's front door: it takes writes as InfluxDB 1.x and
-// 2.x take them, checks every line once, and answers 204 only after the queue
+// Package ingest is the relay's front door: it takes writes as InfluxDB 1.x, 2.x
+// and 3 take them, checks every line once, and answers 204 only after the queue
 // has made the lines durable.
 package ingest
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"net/http"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -47,9 +49,23 @@ type Config struct {
 	// back. Empty: none does.
 	ID string
 
+	// Versions are what the door says it is; empty ones are the defaults.
+	Versions Versions
+	// Ready says whether writes are taken, and if not, why; nil: they are.
+	Ready func() (ok bool, reasons []string)
+
 	// MaxBody bounds the lines of one write, MaxCompressedBody the bytes that
 	// travel, MaxInFlight the memory for all writes being served.
 	MaxBody, MaxCompressedBody, MaxInFlight int64
+	// MaxRatio bounds inflated to compressed bytes beyond the first MiB; 0: 250.
+	MaxRatio int64
+	// Lines bound what a line may be.
+	Lines line.Limits
+	// A body must come at MinRate bytes a second on average (0: 512), may be
+	// silent for Patience (0: 30 s), and must be there after BodyTimeout (0:
+	// 10 minutes).
+	MinRate               int64
+	Patience, BodyTimeout time.Duration
 
 	Now    func() time.Time // default time.Now
 	Logger *slog.Logger
@@ -58,17 +74,18 @@ type Config struct {
 // IDHeader is where a relay's deliveries carry its ID.
 const IDHeader = "Vitals-Relay"
 
-// The versions that the door claims to be. Clients parse them as numbers.
-const (
-	versionV1 = "1.8.10"
-	versionV2 = "v2.7.11"
-)
-
 // Handler serves the APIs.
 type Handler struct {
 	config   Config
 	requests sync.Pool
 	params   params
+	started  time.Time
+	// processID is what /ping of InfluxDB 3 tells; headerV1 and headerV2 are
+	// the versions. net/http only reads them.
+	processID          string
+	headerV1, headerV2 []string
+
+	trouble  atomic.Pointer[error] // of the queue with the last write
 	inFlight atomic.Int64
 	ids      ids
 	refusals sometimes
@@ -86,8 +103,16 @@ func New(config Config) *Handler {
 	if config.Logger == nil {
 		config.Logger = slog.New(slog.DiscardHandler)
 	}
-	h := &Handler{config: config}
-	h.requests.New = func() any { return &request{handler: h, scanner: line.Scanner{MaxBad: maxBad}} }
+	config.MaxRatio = cmp.Or(config.MaxRatio, 250) // lines compress to a tenth; bombs to a thousandth
+	config.MinRate = cmp.Or(config.MinRate, 512)
+	config.Patience = cmp.Or(config.Patience, 30*time.Second)
+	config.BodyTimeout = cmp.Or(config.BodyTimeout, 10*time.Minute)
+	config.Versions.defaults()
+	h := &Handler{config: config, started: config.Now(), headerV1: []string{config.Versions.V1}, headerV2: []string{config.Versions.V2}}
+	h.processID = h.ids.next(h.started)
+	h.requests.New = func() any {
+		return &request{handler: h, scanner: line.Scanner{MaxBad: maxBad, Limits: config.Lines}}
+	}
 	return h
 }
 
@@ -95,22 +120,57 @@ func New(config Config) *Handler {
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w = forMisreader(w, r)
 	defer h.recover(w, r)
-	switch r.URL.Path {
+	switch path := r.URL.Path; path {
 	case "/write":
 		h.v1(w, r, h.writeV1, allowWrite)
 	case "/api/v2/write":
-		h.v2(w, r)
+		if h.config.Versions.v2As18() {
+			h.v1(w, r, h.writeV18, allowWrite)
+			return
+		}
+		h.v2(w, r, h.writeV2, allowWrite)
+	case "/api/v3/write_lp":
+		h.v3(w, r, h.writeV3, http.MethodPost)
 	case "/query":
 		h.v1(w, r, h.query, allowQuery)
 	case "/ping":
-		h.v1(w, r, h.ping, allowRead)
+		h.ping(w, r)
 	case "/status":
-		h.v1(w, r, h.status, allowRead)
+		h.v1(w, r, h.noContent, allowRead)
 	case "/health":
-		h.v1(w, r, h.health, allowRead)
+		h.health(w, r)
+	case "/api/v1/health":
+		h.healthV3(w, r)
+	case "/ready":
+		h.v2(w, r, h.ready, allowRead)
+	default:
+		h.elsewhere(w, r)
+	}
+}
+
+// elsewhere answers paths that are none of the door's: below those of InfluxDB 2
+// and 3 as these do.
+func (h *Handler) elsewhere(w http.ResponseWriter, r *http.Request) {
+	switch {
+	case strings.HasPrefix(r.URL.Path, "/api/v2/"):
+		w.Header()["X-Influxdb-Version"], w.Header()["X-Influxdb-Build"] = h.headerV2, headerBuild
+		v2Error(w, http.StatusNotFound, "not found", "path not found")
+	case strings.HasPrefix(r.URL.Path, "/api/v3/"):
+		h.v3(w, r, nil)
 	default:
 		h.config.Next.ServeHTTP(w, r)
 	}
+}
+
+// version is the API that a path belongs to.
+func (h *Handler) version(path string) int {
+	switch {
+	case strings.HasPrefix(path, "/api/v2/") && !h.config.Versions.v2As18():
+		return 2
+	case strings.HasPrefix(path, "/api/v3/"):
+		return 3
+	}
+	return 1
 }
 
 // recover turns a panic into an answer. What the request wrote so far is not
@@ -125,11 +185,14 @@ func (h *Handler) recover(w http.ResponseWriter, r *http.Request) {
 	}
 	h.counters.panics.Add(1)
 	h.config.Logger.Error("a request ended in a panic", "path", r.URL.Path, "panic", p, "stack", string(debug.Stack()))
-	if r.URL.Path == "/api/v2/write" {
+	switch h.version(r.URL.Path) {
+	case 2:
 		v2Error(w, http.StatusInternalServerError, "internal error", "An internal error has occurred - check server logs")
-		return
+	case 3:
+		v3Text(w, http.StatusInternalServerError, "internal error")
+	default:
+		v1Error(w, http.StatusInternalServerError, "internal error", false)
 	}
-	v1Error(w, http.StatusInternalServerError, "internal error", false)
 }
 
 // counters count what happens at the door.

@@ -110,13 +110,13 @@ func (panics) Append(context.Context, *queue.Batch) error { panic("of all things
 func TestPanicIsAnsweredAndCounted(t *testing.T) {
 	d := newDoor()
 	d.config.Queue = panics{}
-	for _, target := range []string{"/write?db=d", "/api/v2/write?bucket=d"} {
+	for _, target := range []string{"/write?db=d", "/api/v2/write?bucket=d", "/api/v3/write_lp?db=d"} {
 		resp := d.do(t, "POST", target, nil, strings.NewReader(good))
 		if resp.StatusCode != 500 {
 			t.Errorf("%s: %s", target, resp.Status)
 		}
 	}
-	if s := d.Stats(); s.Panics != 2 || s.InFlight != 0 {
+	if s := d.Stats(); s.Panics != 3 || s.InFlight != 0 {
 		t.Errorf("%+v", s)
 	}
 }
@@ -167,20 +167,20 @@ func TestReasonsAreBounded(t *testing.T) {
 
 func TestParamsAreRememberedButBounded(t *testing.T) {
 	var p params
-	if p.of(1, "db=x") != p.of(1, "db=x") {
+	if p.of(formV1, "db=x") != p.of(formV1, "db=x") {
 		t.Error("parsed twice")
 	}
-	if p.of(2, "db=x") == p.of(1, "db=x") {
+	if p.of(formV2, "db=x") == p.of(formV1, "db=x") {
 		t.Error("the versions share an entry")
 	}
 	for n := range 3 * maxParams {
-		p.of(1, fmt.Sprintf("db=%d", n))
+		p.of(formV1, fmt.Sprintf("db=%d", n))
 	}
-	if len(p.v1) > maxParams {
-		t.Errorf("%d are remembered", len(p.v1))
+	if len(p.known[formV1]) > maxParams {
+		t.Errorf("%d are remembered", len(p.known[formV1]))
 	}
-	p.of(1, "db=x&u="+strings.Repeat("y", maxQuery))
-	for k := range p.v1 {
+	p.of(formV1, "db=x&u="+strings.Repeat("y", maxQuery))
+	for k := range p.known[formV1] {
 		if len(k) > maxQuery {
 			t.Error("a long query is remembered")
 		}

@@ -32,7 +32,7 @@ func (q *request) batch(p *writeParams, rep line.Report, compressed bool, now ti
 		if !q.charge(int(size)) {
 			return nil, errBusy
 		}
-		stamp := now.Truncate(p.precision.Duration()).UnixNano()
+		stamp := now.Truncate(p.stampUnit).UnixNano()
 		q.emitted = line.AppendSound(q.emitted[:0], q.raw, rep, p.precision, stamp)
 		b.Target.Precision = line.Nanosecond.String()
 		b.RawBytes = int64(len(q.emitted))

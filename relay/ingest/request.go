@@ -21,12 +21,9 @@ const (
 	// firstBuffer is what a body gets before it has sent anything: what a
 	// client announces is not trusted beyond it.
 	firstBuffer = 64 << 10
-	// deadlineEvery many bytes, a body that keeps coming gets more time.
-	deadlineEvery = 256 << 10
-	moreTime      = 30 * time.Second
-	// maxRatio bounds inflated to compressed bytes beyond the first MiB.
-	// Lines of a fleet compress to a tenth; bombs to a thousandth.
-	maxRatio  = 250
+	// answerTime is what an answer may take to reach a client after its body.
+	answerTime = 30 * time.Second
+	// ratioFrom is from how many inflated bytes on their ratio is bounded.
 	ratioFrom = 1 << 20
 	// largePooled buffers are not kept for the next request.
 	largePooled = 4 << 20
@@ -133,7 +130,7 @@ func (q *request) readBody(w http.ResponseWriter, r *http.Request, limit int64) 
 	if n := r.ContentLength; n > 0 {
 		q.body = slices.Grow(q.body, int(min(n, firstBuffer))+1)
 	}
-	granted := deadlineEvery
+	var p pace
 	for {
 		if len(q.body) == cap(q.body) {
 			q.body = slices.Grow(q.body, max(4096, int(min(int64(len(q.body)), limit))))
@@ -152,18 +149,37 @@ func (q *request) readBody(w http.ResponseWriter, r *http.Request, limit int64) 
 		if err != nil {
 			return err
 		}
-		if len(q.body) > granted {
-			granted += deadlineEvery
-			c, until := http.NewResponseController(w), time.Now().Add(moreTime)
-			c.SetReadDeadline(until)
-			c.SetWriteDeadline(until.Add(moreTime))
-		}
+		p.grant(w, int64(len(q.body)), &q.handler.config)
 	}
+}
+
+// pace is how long a body has been coming.
+type pace struct{ begun, next time.Time }
+
+// grant gives a body more time that comes fast enough: since its beginning at
+// the least rate at least, and never silent for longer than the server's patience,
+// which is also what the first bytes have.
+func (p *pace) grant(w http.ResponseWriter, received int64, c *Config) {
+	now := time.Now()
+	if p.begun.IsZero() {
+		p.begun = now
+	} else if now.Before(p.next) {
+		return
+	}
+	p.next = now.Add(min(time.Second, c.Patience/4))
+	earned := c.Patience + time.Duration(float64(received)/float64(c.MinRate)*float64(time.Second))
+	until := p.begun.Add(min(earned, c.BodyTimeout))
+	if silent := now.Add(c.Patience); until.After(silent) {
+		until = silent
+	}
+	rc := http.NewResponseController(w)
+	rc.SetReadDeadline(until)
+	rc.SetWriteDeadline(until.Add(answerTime))
 }
 
 func (q *request) inflateBody() error {
 	limit := q.handler.config.MaxBody
-	ratio := max(ratioFrom, maxRatio*int64(len(q.body)))
+	ratio := max(ratioFrom, q.handler.config.MaxRatio*int64(len(q.body)))
 	raw, counted := q.spare[:0], 0
 	if n := len(q.body); n > 8 {
 		// The last member's size, as it claims it, is a first guess.

@@ -12,15 +12,28 @@ import (
 	"github.com/rpicluster/vitals/relay/fleet"
 )
 
-// maxReasons bounds the text of an answer that names bad lines.
-const maxReasons = 64 << 10
+// maxReasons bounds the text of an answer that names bad lines, maxQuoted what it
+// quotes of one that is only too large.
+const (
+	maxReasons = 64 << 10
+	maxQuoted  = 128
+)
 
 // tooManyBad ends the answer to a body that is made of bad lines.
 var tooManyBad = fmt.Sprintf("\nmore than %d lines cannot be parsed, so none of this body is kept", maxBad)
 
-// writeV1 is POST /write. The order of its checks is InfluxDB's.
+// writeV1 is POST /write.
 func (h *Handler) writeV1(w http.ResponseWriter, r *http.Request) {
-	p := h.params.of(1, r.URL.RawQuery)
+	h.writeAs1(w, r, h.params.of(formV1, r.URL.RawQuery), "n, u, ms, s, m or h")
+}
+
+// writeV18 is POST /api/v2/write as InfluxDB 1.8 has it.
+func (h *Handler) writeV18(w http.ResponseWriter, r *http.Request) {
+	h.writeAs1(w, r, h.params.of(formV18, r.URL.RawQuery), "ns, us, ms or s")
+}
+
+// writeAs1 takes a write as InfluxDB 1.x does, in the order of its checks.
+func (h *Handler) writeAs1(w http.ResponseWriter, r *http.Request, p *writeParams, precisions string) {
 	fail := func(status int, text string) {
 		h.counters.badRequests.Add(1)
 		v1Error(w, status, text, p.pretty)
@@ -35,7 +48,10 @@ func (h *Handler) writeV1(w http.ResponseWriter, r *http.Request) {
 	case !ok:
 		return
 	case !p.precisionKnown:
-		fail(http.StatusBadRequest, `invalid precision "`+p.precisionText+`" (use n, u, ms, s, m or h)`)
+		fail(http.StatusBadRequest, `invalid precision "`+p.precisionText+`" (use `+precisions+")")
+		return
+	case p.mistake != "":
+		fail(http.StatusNotFound, p.mistake)
 		return
 	case p.database == "":
 		fail(http.StatusBadRequest, "database is required")
@@ -111,23 +127,10 @@ func (h *Handler) own(r *http.Request) bool {
 	return h.config.ID != "" && r.Header.Get(IDHeader) == h.config.ID
 }
 
-// v2 is /api/v2/write of InfluxDB 2.x. A body with a bad line is refused whole.
-func (h *Handler) v2(w http.ResponseWriter, r *http.Request) {
-	header := w.Header()
-	header["X-Influxdb-Version"] = headerV2
-	header["X-Influxdb-Build"] = headerBuild
-	if r.Method != http.MethodPost {
-		header.Set("Allow", allowWrite.allow)
-		if r.Method != http.MethodOptions {
-			v2Error(w, http.StatusMethodNotAllowed, "method not allowed", "allow: "+allowWrite.allow)
-		}
-		return
-	}
-	h.writeV2(w, r)
-}
-
+// writeV2 is POST /api/v2/write of InfluxDB 2.x. A body with a bad line is
+// refused whole.
 func (h *Handler) writeV2(w http.ResponseWriter, r *http.Request) {
-	p := h.params.of(2, r.URL.RawQuery)
+	p := h.params.of(formV2, r.URL.RawQuery)
 	fail := func(status int, code, text string) {
 		h.counters.badRequests.Add(1)
 		v2Error(w, status, code, text)
@@ -211,6 +214,7 @@ func (h *Handler) keep(r *http.Request, q *request, p *writeParams, rep line.Rep
 	batch, err := q.batch(p, rep, compressed && !q.rewritten, now)
 	if err == nil {
 		err = h.config.Queue.Append(context.Background(), batch)
+		h.remember(err)
 	}
 	if err != nil {
 		return err
@@ -225,6 +229,24 @@ func (h *Handler) keep(r *http.Request, q *request, p *writeParams, rep line.Rep
 			Body: q.raw, Lines: rep.Lines, Received: now, Unit: p.precision.Duration(),
 			Address: host(r.RemoteAddr), Client: r.UserAgent(), Token: q.grant.ID(),
 		})
+	}
+	return nil
+}
+
+// remember keeps why the queue did not take a write until it takes one.
+func (h *Handler) remember(err error) {
+	switch {
+	case err != nil:
+		h.trouble.Store(&err)
+	case h.trouble.Load() != nil:
+		h.trouble.Store(nil)
+	}
+}
+
+// Trouble is why the queue did not take the last write; nil: it did.
+func (h *Handler) Trouble() error {
+	if err := h.trouble.Load(); err != nil {
+		return *err
 	}
 	return nil
 }
@@ -244,11 +266,14 @@ func (h *Handler) refuse(w http.ResponseWriter, version int, err error) {
 		h.config.Logger.Warn("writes are refused for now; clients are told to retry", "error", err)
 	}
 	w.Header().Set("Retry-After", retryAfter())
-	if version == 2 {
+	switch version {
+	case 2:
 		v2Error(w, http.StatusServiceUnavailable, "unavailable", notNow)
-		return
+	case 3:
+		v3Text(w, http.StatusServiceUnavailable, notNow)
+	default:
+		v1Error(w, http.StatusServiceUnavailable, notNow, false)
 	}
-	v1Error(w, http.StatusServiceUnavailable, notNow, false)
 }
 
 // reasons says what is wrong with each bad line, as InfluxDB says it. The text
@@ -260,7 +285,11 @@ func reasons(body []byte, bad []line.Bad) string {
 			b.WriteByte('\n')
 		}
 		b.WriteString("unable to parse '")
-		b.Write(body[l.Start:l.End])
+		text := body[l.Start:l.End]
+		if line.Limited(l.Reason) && len(text) > maxQuoted {
+			text = append(text[:maxQuoted:maxQuoted], "…"...)
+		}
+		b.Write(text[:min(len(text), maxReasons)])
 		b.WriteString("': ")
 		b.WriteString(l.Reason)
 		if b.Len() > maxReasons {

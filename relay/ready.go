@@ -1,0 +1,37 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/rpicluster/vitals/relay/queue"
+)
+
+// ready says whether a write would be taken now, and if not, why. Everybody may
+// ask, so no reason names a path.
+func (r *relay) ready() (ok bool, reasons []string) {
+	q, c := r.queue.Stats(), &r.config.Queue
+	if low := int64(c.MinFreeBytes); q.FreeBytes >= 0 && q.FreeBytes+q.KeptBytes < low {
+		reasons = append(reasons, fmt.Sprintf("the disk has %d MB left, less than min_free_bytes (%d MB)", q.FreeBytes>>20, low>>20))
+	}
+	if bound := int64(c.MaxBytes); c.WhenFull == "refuse" && bound > 0 && q.UndeliveredBytes >= bound {
+		reasons = append(reasons, fmt.Sprintf("the queue holds %d MB that are not delivered, and max_bytes is %d MB", q.UndeliveredBytes>>20, bound>>20))
+	}
+	if err := r.door.Trouble(); err != nil && len(reasons) == 0 {
+		reasons = append(reasons, trouble(err))
+	}
+	return len(reasons) == 0, reasons
+}
+
+// trouble says why the last write was not kept.
+func trouble(err error) string {
+	switch {
+	case errors.Is(err, queue.ErrFull):
+		return "the queue had no room for the last write"
+	case errors.Is(err, queue.ErrNoSpace):
+		return "the disk had no room for the last write"
+	case errors.Is(err, queue.ErrClosed):
+		return "the queue is closed"
+	}
+	return "the last write could not be put on the disk; the log says why"
+}
