@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/rpicluster/vitals/relay/durable"
 	"github.com/rpicluster/vitals/relay/queue"
 )
 
@@ -20,7 +21,13 @@ func (r *relay) ready() (ok bool, reasons []string) {
 	if err := r.door.Trouble(); err != nil && len(reasons) == 0 {
 		reasons = append(reasons, trouble(err))
 	}
-	return len(reasons) == 0, reasons
+	if len(reasons) > 0 {
+		return false, reasons
+	}
+	if why, err := durable.Volatile(r.config.DataDirectory); err == nil && why != "" {
+		return true, []string{"the data directory is on " + why}
+	}
+	return true, nil
 }
 
 // trouble says why the last write was not kept.

@@ -99,11 +99,15 @@ func (h *Handler) ready(w http.ResponseWriter, _ *http.Request) {
 		Started string   `json:"started"`
 		Up      string   `json:"up"`
 		Reasons []string `json:"reasons,omitempty"`
-	}{"ready", h.started.UTC().Format(time.RFC3339Nano), h.config.Now().Sub(h.started).String(), nil}
+		Notes   []string `json:"notes,omitempty"`
+	}{"ready", h.started.UTC().Format(time.RFC3339Nano), h.config.Now().Sub(h.started).String(), nil, nil}
 	status := http.StatusOK
 	if h.config.Ready != nil {
-		if ok, reasons := h.config.Ready(); !ok {
-			status, answer.Status, answer.Reasons = http.StatusServiceUnavailable, "not ready", reasons
+		ok, reasons := h.config.Ready()
+		answer.Notes = reasons
+		if !ok {
+			status, answer.Status = http.StatusServiceUnavailable, "not ready"
+			answer.Reasons, answer.Notes = reasons, nil
 		}
 	}
 	w.Header()["Content-Type"] = headerJSONv2

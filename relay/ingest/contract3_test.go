@@ -150,6 +150,10 @@ func TestReady(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
+	d.config.Ready = func() (bool, []string) { return true, []string{"a RAM disk"} }
+	if resp := d.do(t, "GET", "/ready", nil, nil); resp.StatusCode != 200 || !strings.Contains(render(t, resp), `"notes": [`) {
+		t.Error("what else there is to know is not said")
+	}
 	d.config.Ready = func() (bool, []string) { return false, []string{"the disk is full"} }
 	got = render(t, d.do(t, "GET", "/ready", nil, nil))
 	want = "503 Service Unavailable" + head + "{\n    \"status\": \"not ready\",\n    \"started\": \"2026-03-01T12:33:26.789Z\",\n    \"up\": \"1m30s\",\n    \"reasons\": [\n        \"the disk is full\"\n    ]\n}\n"

@@ -51,7 +51,8 @@ type Config struct {
 
 	// Versions are what the door says it is; empty ones are the defaults.
 	Versions Versions
-	// Ready says whether writes are taken, and if not, why; nil: they are.
+	// Ready says whether writes are taken, and if not, why; if they are, the
+	// reasons are what else there is to know. nil: they are.
 	Ready func() (ok bool, reasons []string)
 
 	// MaxBody bounds the lines of one write, MaxCompressedBody the bytes that
