@@ -35,8 +35,15 @@ func (r *relay) alarms() []string {
 	}
 	alarms = append(alarms, r.guard.Alarms()...)
 	q := r.queue.Stats()
-	if q.DroppedLines > 0 {
-		alarms = append(alarms, fmt.Sprintf("%d lines were dropped because the queue was full", q.DroppedLines))
+	lost := q.DroppedLines
+	for _, d := range r.destinations {
+		if n := d.Status().Backlog.DroppedLines; n > 0 && !d.config.Required {
+			lost -= n
+			alarms = append(alarms, fmt.Sprintf("%s: %s it has not got were dropped: it is not required, and was further behind than max_backlog, max_backlog_age or the room for it", d.name, plural(n, "line")))
+		}
+	}
+	if lost > 0 {
+		alarms = append(alarms, fmt.Sprintf("%s were dropped because the queue was full", plural(lost, "line")))
 	}
 	if q.DamagedFrames > 0 {
 		alarms = append(alarms, fmt.Sprintf("%s of the queue could not be read back, and what they held is not delivered: look at the disk, and into %s",

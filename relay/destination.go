@@ -11,6 +11,7 @@ import (
 	"github.com/rpicluster/vitals/relay/deliver"
 	"github.com/rpicluster/vitals/relay/ingest"
 	"github.com/rpicluster/vitals/relay/provision"
+	"github.com/rpicluster/vitals/relay/queue"
 )
 
 // destination is a server and all that works for it.
@@ -35,6 +36,7 @@ func (r *relay) newDestination(c config.Destination, before deliver.Status) (*de
 	if err != nil {
 		return nil, err
 	}
+	reader.Limit(queue.Budget{Optional: !c.Required, MaxBytes: int64(c.MaxBacklog), MaxAge: c.MaxBacklogAge.Std()})
 	d := &destination{
 		name: c.Name, config: c, client: client,
 		rejected: deliver.NewRejected(filepath.Join(r.config.DataDirectory, "rejected", c.Name), time.Now),

@@ -10,7 +10,7 @@ type Backlog struct {
 	Oldest time.Time // when the oldest frame was received; zero when there is none
 	Exact  bool      // Frames and Lines are exact, not yet an estimate
 
-	DroppedLines int64 // lines this destination lost to DropOldest since Open
+	DroppedLines int64 // lines this destination lost since Open, to DropOldest or its budget
 }
 
 // Backlog returns what is not passed at this moment. After Open with a large

@@ -531,7 +531,7 @@ func TestDroppingIsToldOnceAMinute(t *testing.T) {
 			if d.Backlog().DroppedLines == before {
 				t.Fatal("nothing was dropped")
 			}
-			if got := strings.Count(log.String(), "dropped the oldest"); got != told {
+			if got := strings.Count(log.String(), "the oldest segments"); got != told {
 				t.Errorf("told %d times, want %d:\n%s", got, told, log.String())
 			}
 		}

@@ -45,6 +45,7 @@ type Destination struct {
 	at      place      // the next frame to read
 	marks   []mark     // the frames between base and at
 	moves   int        // how often at was moved by others than the reader
+	budget  Budget
 	dropped int64
 }
 

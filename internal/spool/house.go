@@ -9,7 +9,8 @@ import (
 )
 
 // housekeep does what has time: saves progress, seals segments that are old,
-// unlinks those that are passed, trims kept/ and counts what Open did not read.
+// unlinks those that are passed, holds destinations to their budgets, trims
+// kept/ and counts what Open did not read.
 func (s *Spool) housekeep() {
 	save := time.NewTicker(saveEvery)
 	defer save.Stop()
@@ -30,6 +31,7 @@ func (s *Spool) housekeep() {
 		for _, d := range s.every() {
 			d.sweep()
 		}
+		s.holdToBudgets()
 		s.trim()
 		s.countOne()
 	}

@@ -40,7 +40,8 @@ func (s *Spool) room(n int64, open bool) error {
 }
 
 // roomOnDisk refuses before the disk is full, so that progress can still be
-// written. What is merely kept, or passed, makes way first.
+// written. What is merely kept, or passed, makes way first, then what only
+// optional destinations are owed.
 func (s *Spool) roomOnDisk(n int64) error {
 	for swept := false; ; {
 		free, err := s.sys.Free(s.cfg.Directory)
@@ -55,6 +56,7 @@ func (s *Spool) roomOnDisk(n int64) error {
 		case !swept:
 			s.sweepAll()
 			swept = true
+		case s.dropOldest(optional):
 		default:
 			return fmt.Errorf("%w: %d bytes free, %d to be left", ErrNoSpace, free, s.cfg.MinFreeBytes)
 		}
@@ -79,10 +81,11 @@ func (s *Spool) roomInBound(n int64) error {
 	}
 	s.sweepAll()
 	for !fits() {
-		if !s.cfg.DropOldest || n > s.cfg.MaxBytes || !s.dropOldest() {
-			return fmt.Errorf("%w: %d bytes undelivered, %d more would pass %d",
-				ErrFull, s.undelivered(), n, s.cfg.MaxBytes)
+		if n <= s.cfg.MaxBytes && (s.dropOldest(optional) || s.cfg.DropOldest && s.dropOldest(anybody)) {
+			continue
 		}
+		return fmt.Errorf("%w: %d bytes undelivered, %d more would pass %d",
+			ErrFull, s.undelivered(), n, s.cfg.MaxBytes)
 	}
 	return nil
 }
@@ -105,9 +108,7 @@ func (s *Spool) Bound(maxBytes int64) {
 	s.disk.Lock()
 	defer s.disk.Unlock()
 	s.cfg.MaxBytes = maxBytes
-	if maxBytes > 0 {
-		s.cfg.SegmentBytes = min(s.cfg.SegmentBytes, max(maxBytes/boundParts, smallestSegment))
-	}
+	s.boundSegments(maxBytes)
 }
 
 func (s *Spool) undelivered() int64 {
@@ -122,21 +123,39 @@ func (s *Spool) lastNumber() uint64 {
 	return s.next - 1
 }
 
-// dropOldest takes the oldest undelivered segment from every destination that
-// has not passed it, and counts what each of them loses.
-func (s *Spool) dropOldest() bool {
-	g, owed := s.oldestUndelivered()
+// anybody and optional tell of which segments dropOldest may take.
+func anybody(g *segment) bool { return len(g.owed) > 0 }
+
+func optional(g *segment) bool {
+	return len(g.owed) > 0 && !slices.ContainsFunc(g.owed, func(d *Destination) bool { return !d.budget.Optional })
+}
+
+// dropOldest takes the oldest undelivered segment of a kind from every
+// destination that has not passed it, and counts what each of them loses.
+func (s *Spool) dropOldest(kind func(*segment) bool) bool {
+	g, owed := s.oldestUndelivered(kind)
 	if g == nil {
 		return false
 	}
+	if s.active != nil && s.active.segment == g {
+		s.seal() // it would go on growing without a name
+	}
 	frames := s.list(g)
 	for _, d := range owed {
-		lost := d.drop(g, frames)
-		s.tellDropped(d, g, lost)
-		if err := s.unlink(g, d); err != nil {
-			s.log.Error("dropping a segment", "destination", d.name, "segment", g.name(), "error", err)
+		if !s.dropFrom(d, g, frames, "the spool is full") {
 			return false
 		}
+	}
+	return true
+}
+
+// dropFrom takes g from d and counts what it loses. s.disk is held, and g is
+// sealed.
+func (s *Spool) dropFrom(d *Destination, g *segment, frames []listed, why string) bool {
+	s.tellDropped(d, g, d.drop(g, frames), why)
+	if err := s.unlink(g, d); err != nil {
+		s.log.Error("dropping a segment", "destination", d.name, "segment", g.name(), "error", err)
+		return false
 	}
 	return true
 }
@@ -147,14 +166,14 @@ const tellEvery = time.Minute
 
 // tellDropped logs the first segment that d loses, and from then on sums.
 // s.disk is held.
-func (s *Spool) tellDropped(d *Destination, g *segment, lost int64) {
+func (s *Spool) tellDropped(d *Destination, g *segment, lost int64, why string) {
 	d.untold.segments++
 	d.untold.lines += lost
 	now := time.Now()
 	if !d.toldAt.IsZero() && now.Sub(d.toldAt) < tellEvery {
 		return
 	}
-	s.log.Warn("spool is full: dropped the oldest segments", "destination", d.name,
+	s.log.Warn("the oldest segments of a destination are dropped", "destination", d.name, "why", why,
 		"segments", d.untold.segments, "newest", g.name(), "lines", d.untold.lines)
 	d.untold, d.toldAt = losses{}, now
 }
@@ -162,11 +181,11 @@ func (s *Spool) tellDropped(d *Destination, g *segment, lost int64) {
 // losses are what a destination does not get.
 type losses struct{ segments, lines int64 }
 
-func (s *Spool) oldestUndelivered() (*segment, []*Destination) {
+func (s *Spool) oldestUndelivered(kind func(*segment) bool) (*segment, []*Destination) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, g := range s.segments {
-		if len(g.owed) > 0 {
+		if kind(g) {
 			return g, slices.Clone(g.owed)
 		}
 	}

@@ -161,7 +161,7 @@ type Stats struct {
 	Syncs   int64 // fsync and fdatasync calls, those of directories and progress included
 
 	DamagedFrames int64 // stretches of bytes that could not be read as a frame
-	DroppedLines  int64 // lines dropped unread because the spool was full, for all destinations
+	DroppedLines  int64 // lines dropped unread because room was short or a budget was passed, for all destinations
 }
 
 // Stats returns the figures of this moment.

@@ -25,6 +25,10 @@ type Destination struct {
 	Username        string `toml:"username"`
 	PasswordFile    string `toml:"password_file"`
 	Required        bool   `toml:"required"`
+	// MaxBacklog and MaxBacklogAge bound how far one that is not required may
+	// be behind before its oldest lines are dropped; 0: as far as there is room.
+	MaxBacklog    nodefile.Size     `toml:"max_backlog"`
+	MaxBacklogAge nodefile.Duration `toml:"max_backlog_age"`
 	// Databases are patterns of those that it gets; none: all.
 	Databases []string          `toml:"databases"`
 	Timeout   nodefile.Duration `toml:"timeout"`
@@ -97,6 +101,17 @@ func (d *Destination) validate(s *nodefile.Section) []error {
 	errs = append(errs, d.validateVersion(s)...)
 	if d.Timeout < nodefile.Duration(100*time.Millisecond) {
 		add("timeout", "must be at least 100ms")
+	}
+	for _, key := range []string{"max_backlog", "max_backlog_age"} {
+		if d.Required && s.Has(key) {
+			add(key, "belongs to required = false: a required destination gets everything, and writers are refused when the queue is full of what it has not got")
+		}
+	}
+	if d.MaxBacklog < 0 || d.MaxBacklog > 0 && d.MaxBacklog < 1<<20 {
+		add("max_backlog", "must be at least 1 MiB, or 0 for no bound of its own")
+	}
+	if d.MaxBacklogAge < 0 || d.MaxBacklogAge > 0 && d.MaxBacklogAge.Std() < time.Minute {
+		add("max_backlog_age", "must be at least 1m, or 0 for no bound")
 	}
 	if d.InFlight < 1 || d.InFlight > 64 {
 		add("in_flight", "must be between 1, which keeps the order, and 64")

@@ -113,6 +113,12 @@ func (r *fileReader) Advance(seq uint64) error { return r.destination.Advance(se
 // Rewind goes back to what is not delivered.
 func (r *fileReader) Rewind() { r.destination.Rewind() }
 
+// Limit sets how far the destination may be behind.
+func (r *fileReader) Limit(b Budget) { r.destination.Limit(b) }
+
+// Close ends the reading.
+func (r *fileReader) Close() error { return r.destination.Close() }
+
 // Backlog is what the destination has not passed.
 func (r *fileReader) Backlog() Backlog {
 	b := r.destination.Backlog()

@@ -50,8 +50,8 @@ type Queue interface {
 	Close() error
 }
 
-// Reader is one destination's place. It belongs to one goroutine, except
-// Backlog.
+// Reader is one destination's place. One goroutine at a time reads; Advance,
+// Limit, Close and Backlog may be called from any.
 type Reader interface {
 	// Next reads the next batch into b, waiting for one; b.Body's capacity is
 	// reused.
@@ -62,8 +62,21 @@ type Reader interface {
 	Advance(seq uint64) error
 	// Rewind takes the reading position back to what is not delivered.
 	Rewind()
+	// Limit sets how far the destination may be behind.
+	Limit(b Budget)
+	// Close ends the reading with ErrClosed. Nothing is added for the
+	// destination until Reader is called for it again; then it gets what is
+	// still kept of what came in between.
+	Close() error
 	Backlog() Backlog
 }
+
+// Budget is how far a destination may be behind. The zero value is that of one
+// that must get everything: when the queue is full of its backlog, Append
+// refuses. Of an optional one the oldest batches are dropped instead, and
+// counted in Backlog.DroppedLines: whenever its backlog is beyond the budget,
+// and before anything would be refused because of it.
+type Budget = spool.Budget
 
 // Stats are a queue's figures; counters count since it was opened.
 type Stats struct {

@@ -41,6 +41,9 @@ func Run(t *testing.T, open Open) {
 	t.Run("forgetting", func(t *testing.T) { testForget(t, open) })
 	t.Run("many writers", func(t *testing.T) { testConcurrent(t, open) })
 	t.Run("full is refused and recovers", func(t *testing.T) { testFull(t, open) })
+	t.Run("an optional destination makes way", func(t *testing.T) { testOptional(t, open) })
+	t.Run("a budget is kept to", func(t *testing.T) { testBudget(t, open) })
+	t.Run("closing one destination", func(t *testing.T) { testClose(t, open) })
 	t.Run("closed", func(t *testing.T) { testClosed(t, open) })
 }
 
