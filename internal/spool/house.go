@@ -94,7 +94,7 @@ func (d *Destination) sweep() {
 
 // unlinkPassed is sweep for who holds spool.disk. Progress comes first: it
 // keeps what is passed from being linked again out of kept/. On a disk so full
-// that it cannot be written the segment goes all the same, which makes room.
+// that it cannot be written the segment goes all the same, which makes room for it.
 func (d *Destination) unlinkPassed() {
 	defer d.closePassed()
 	done := d.passedSegments()
@@ -102,14 +102,18 @@ func (d *Destination) unlinkPassed() {
 		return
 	}
 	s := d.spool
-	if err := d.save(); err != nil {
-		s.log.Error("saving progress", "destination", d.name, "error", err)
-	}
+	saved := d.save()
 	for _, g := range done {
 		if err := s.unlink(g, d); err != nil {
 			s.log.Error("unlinking a passed segment", "destination", d.name, "segment", g.name(), "error", err)
-			return
+			break
 		}
+	}
+	if saved != nil {
+		saved = d.save()
+	}
+	if saved != nil {
+		s.log.Error("saving progress", "destination", d.name, "error", saved)
 	}
 }
 
