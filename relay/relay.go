@@ -18,6 +18,7 @@ import (
 	"github.com/rpicluster/vitals/internal/spool"
 	"github.com/rpicluster/vitals/relay/auth"
 	"github.com/rpicluster/vitals/relay/config"
+	"github.com/rpicluster/vitals/relay/connections"
 	"github.com/rpicluster/vitals/relay/deliver"
 	"github.com/rpicluster/vitals/relay/fleet"
 	"github.com/rpicluster/vitals/relay/influxql"
@@ -44,6 +45,7 @@ type relay struct {
 	// certificates are the listener's; nil: it speaks plain HTTP.
 	certificates *auth.Certificates
 	door         *ingest.Handler
+	connections  *connections.Limiter
 	left         map[string]left // of unconfigured destinations, where it is known
 
 	destinations []*destination
@@ -104,7 +106,7 @@ func (r *relay) build() error {
 func (r *relay) newDoor(pages http.Handler) *ingest.Handler {
 	l, d := &r.config.Limits, &r.config.Door
 	return ingest.New(ingest.Config{
-		Queue: r.queue, Databases: r.databases, Fleet: r.fleet, Guard: r.guard, Next: pages, ID: r.id, Logger: r.log, Ready: r.ready,
+		Queue: r.queue, Databases: r.databases, Fleet: r.fleet, Guard: r.guard, Next: pages, ID: r.id, Logger: r.log, Ready: r.ready, Crowded: connections.Crowded,
 		Versions: ingest.Versions{V1: d.Version1, V2: d.Version2, V3: d.Version3, Shared: d.AnswerAs},
 		MaxBody:  int64(l.MaxBody), MaxCompressedBody: int64(l.MaxCompressedBody), MaxInFlight: int64(l.MaxInFlight), MaxRatio: int64(l.MaxRatio),
 		Lines:   line.Limits{Line: int(l.MaxLine), Tags: l.MaxTags, Fields: l.MaxFields, Key: int(l.MaxKey), TagValue: int(l.MaxTagValue)},
@@ -175,7 +177,7 @@ func (r *relay) status() web.Status {
 		Version: version, Started: r.started, UptimeSeconds: time.Since(r.started).Seconds(),
 		Listen: r.config.Listen, DataDirectory: r.config.DataDirectory, Alarms: r.alarms(), Notes: r.notes(),
 		Destinations: []deliver.Status{}, Nodes: fleet.Count(r.fleet.Nodes()), Fleet: r.fleet.Stats(),
-		Auth: r.guard.Status(), Ingest: r.door.Stats(), Queue: r.queue.Stats(),
+		Auth: r.guard.Status(), Ingest: r.door.Stats(), Queue: r.queue.Stats(), Connections: r.connections.Stats(),
 	}
 	for _, d := range r.destinations {
 		s.Destinations = append(s.Destinations, d.Status())

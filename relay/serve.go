@@ -20,6 +20,7 @@ import (
 	"github.com/rpicluster/vitals/internal/service"
 	"github.com/rpicluster/vitals/relay/auth"
 	"github.com/rpicluster/vitals/relay/config"
+	"github.com/rpicluster/vitals/relay/connections"
 )
 
 const (
@@ -48,7 +49,8 @@ func serve(ctx context.Context, f flags, stderr io.Writer) (err error) {
 		return fmt.Errorf("listen: %w; set listen below [relay] to a free address", err)
 	}
 	defer listener.Close()
-	listener, certificates, err := secure(c, listener)
+	limiter := newLimiter(&c.Limits, log)
+	listener, certificates, err := secure(c, limiter.Listener(listener))
 	if err != nil {
 		return err
 	}
@@ -56,12 +58,24 @@ func serve(ctx context.Context, f flags, stderr io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	r.certificates = certificates
+	r.certificates, r.connections = certificates, limiter
 	socket, err := control.Listen("relay")
 	if err != nil {
 		return errors.Join(err, r.close())
 	}
 	return r.run(ctx, listener, socket)
+}
+
+// newLimiter bounds the connections, below what the system lets a program have.
+func newLimiter(l *config.Limits, log *slog.Logger) *connections.Limiter {
+	const others = 512 // segments, destinations, those that are told to come again
+	most := l.MaxConnections
+	var files syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err == nil && uint64(most)+uint64(most)/8+others > files.Cur {
+		most = max(16, (int(files.Cur)-others)*8/9)
+		log.Warn("fewer connections are taken than max_connections: the limit of open files is too low", "connections", most, "open_files", files.Cur)
+	}
+	return connections.New(most, l.MaxConnectionsPerAddress)
 }
 
 // secure puts TLS on a listener where the node file asks for it.
@@ -104,6 +118,7 @@ func (r *relay) run(ctx context.Context, listener, socket net.Listener) error {
 	defer stopWork()
 	r.start(work)
 	door := r.server(r.door)
+	r.connections.Watch(door)
 	door.RegisterOnShutdown(func() { close(r.stopping) }) // streams go on for ever
 	side := r.server(r.control())
 	failed := make(chan error, 2)

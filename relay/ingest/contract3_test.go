@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"context"
 	"errors"
 	"io"
 	"strings"
@@ -245,6 +246,22 @@ func TestNotNowNeverMakesAClientDropItsLines(t *testing.T) {
 					t.Errorf("%s, %s: %q is in the answer %s", target, name, phrase, body)
 				}
 			}
+		}
+	}
+}
+
+func TestAConnectionTooManyIsToldInTheWordsOfTheAPI(t *testing.T) {
+	for target, want := range map[string]string{
+		"/write?db=d":            `{"error":"` + notNow + `"}` + "\n",
+		"/api/v2/write?bucket=d": `{"code":"unavailable","message":"` + notNow + `"}`,
+		"/api/v3/write_lp?db=d":  notNow,
+	} {
+		d := newDoor()
+		d.config.Crowded = func(context.Context) bool { return true }
+		resp := d.do(t, "POST", target, nil, unread{t})
+		body, _ := io.ReadAll(resp.Body)
+		if resp.StatusCode != 503 || resp.Header.Get("Retry-After") == "" || resp.Header.Get("Connection") != "close" || string(body) != want {
+			t.Errorf("%s: %s %v %s", target, resp.Status, resp.Header, body)
 		}
 	}
 }

@@ -55,6 +55,10 @@ type Config struct {
 	// reasons are what else there is to know. nil: they are.
 	Ready func() (ok bool, reasons []string)
 
+	// Crowded reports whether a request came over a connection too many; nil:
+	// none does.
+	Crowded func(context.Context) bool
+
 	// MaxBody bounds the lines of one write, MaxCompressedBody the bytes that
 	// travel, MaxInFlight the memory for all writes being served.
 	MaxBody, MaxCompressedBody, MaxInFlight int64
@@ -121,6 +125,11 @@ func New(config Config) *Handler {
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w = forMisreader(w, r)
 	defer h.recover(w, r)
+	if h.config.Crowded != nil && h.config.Crowded(r.Context()) {
+		w.Header().Set("Connection", "close")
+		h.refuse(w, h.version(r.URL.Path), errCrowded)
+		return
+	}
 	switch path := r.URL.Path; path {
 	case "/write":
 		h.v1(w, r, h.writeV1, allowWrite)

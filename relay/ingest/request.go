@@ -37,6 +37,7 @@ const (
 var (
 	errTooLarge = errors.New("Request Entity Too Large") // InfluxDB's words
 	errBusy     = errors.New("too many bytes in flight")
+	errCrowded  = errors.New("too many connections")
 )
 
 // request is the memory of one write being served. It is pooled: a sound body

@@ -23,6 +23,7 @@ import (
 	"github.com/klauspost/compress/gzip"
 
 	"github.com/rpicluster/vitals/relay/auth"
+	"github.com/rpicluster/vitals/relay/connections"
 	"github.com/rpicluster/vitals/relay/deliver"
 	"github.com/rpicluster/vitals/relay/fleet"
 	"github.com/rpicluster/vitals/relay/ingest"
@@ -52,6 +53,8 @@ type Status struct {
 	Auth          auth.Status      `json:"auth"`
 	Ingest        ingest.Stats     `json:"ingest"`
 	Queue         queue.Stats      `json:"queue"`
+
+	Connections connections.Stats `json:"connections"`
 }
 
 // Config is what the pages show.
