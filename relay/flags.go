@@ -5,31 +5,18 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 
 	"github.com/rpicluster/vitals/internal/nodefile"
 )
 
-const help = `vitals-relay takes lines as InfluxDB takes them (port 8186), keeps them safely,
+// help is what --help prints.
+func help() string {
+	return `vitals-relay takes lines as InfluxDB takes them (port 8186), keeps them safely,
 forwards them to InfluxDB, and shows the nodes that wrote them.
 
 Usage:
-  vitals-relay [--config FILE]              run until SIGINT or SIGTERM
-  vitals-relay config check [--config FILE] say what is wrong with the node file
-  vitals-relay status [--json]              destinations, backlog, counters; exit code 1
-                                            if a required destination fails
-  vitals-relay nodes [--json]               every node and its vitals
-  vitals-relay nodes forget NAME            remove a node until it writes again
-  vitals-relay destinations forget NAME     give up a destination that is no longer
-                                            configured, with what it has not got
-  vitals-relay token create --node NAME     a secret with which a node may write its lines
-                                            [--role write|read|admin] [--expires 90d]
-  vitals-relay token list [--json]          the tokens, and where each was last used
-  vitals-relay token revoke ID              refuse a token from now on
-  vitals-relay token observed [--json]      who would be refused, with mode = "observe"
-  vitals-relay version
-
+` + usages() + `
 Flags:
   --config FILE   the node file; else $VITALS_CONFIG, else /etc/vitals/node.toml.
                   Without any, the relay keeps what it receives and shows the nodes
@@ -68,11 +55,10 @@ Signals:
   SIGINT, SIGTERM   answer the writes under way, bring away what can be brought
                     away at once, keep the rest in the queue, end
 `
+}
 
-// flags are the command line.
+// flags are those of the command line.
 type flags struct {
-	command  string // empty: run
-	argument string
 	config   string
 	logLevel string
 	json     bool
@@ -80,28 +66,29 @@ type flags struct {
 	node, role, expires string // of a token
 }
 
-// commands are the words that may follow the program's name.
-var commands = []string{"status", "nodes", "nodes forget", "destinations forget",
-	"token create", "token list", "token revoke", "token observed", "config check", "version", "help", "run"}
-
-// parseFlags reads the command line: a command of one or two words, its
-// argument, and flags anywhere.
-func parseFlags(args []string) (flags, error) {
-	var f flags
+// parse reads the command line: a command of one or two words, its arguments,
+// and flags anywhere.
+func parse(args []string) (subcommand, *call, error) {
+	c := new(call)
 	var showVersion bool
 	set := flag.NewFlagSet("vitals-relay", flag.ContinueOnError)
 	set.SetOutput(io.Discard)
-	set.StringVar(&f.config, "config", "", "")
-	set.StringVar(&f.logLevel, "log-level", "info", "")
-	set.BoolVar(&f.json, "json", false, "")
-	set.StringVar(&f.node, "node", "", "")
-	set.StringVar(&f.role, "role", "write", "")
-	set.StringVar(&f.expires, "expires", "", "")
+	set.StringVar(&c.config, "config", "", "")
+	set.StringVar(&c.logLevel, "log-level", "info", "")
+	set.BoolVar(&c.json, "json", false, "")
+	set.StringVar(&c.node, "node", "", "")
+	set.StringVar(&c.role, "role", "write", "")
+	set.StringVar(&c.expires, "expires", "", "")
 	set.BoolVar(&showVersion, "version", false, "")
 	var words []string
 	for rest := args; ; {
-		if err := set.Parse(rest); err != nil {
-			return f, flagError(set, err)
+		err := set.Parse(rest)
+		if errors.Is(err, flag.ErrHelp) {
+			words = []string{"help"}
+			break
+		}
+		if err != nil {
+			return subcommand{}, nil, flagError(set, err)
 		}
 		if set.NArg() == 0 {
 			break
@@ -111,42 +98,13 @@ func parseFlags(args []string) (flags, error) {
 	if showVersion {
 		words = []string{"version"}
 	}
-	return f, f.choose(words)
-}
-
-// choose finds the command that words begin with.
-func (f *flags) choose(words []string) error {
-	text := strings.Join(words, " ")
-	switch {
-	case text == "" || text == "run":
-		return nil
-	case slices.Contains(commands, text) && !strings.HasSuffix(text, " forget") && text != "token revoke":
-		f.command = text
-		return nil
-	case len(words) == 3 && words[1] == "forget" && (words[0] == "nodes" || words[0] == "destinations"):
-		f.command, f.argument = words[0]+" forget", words[2]
-		return nil
-	case len(words) == 3 && words[0] == "token" && words[1] == "revoke":
-		f.command, f.argument = "token revoke", words[2]
-		return nil
-	case words[0] == "token":
-		return fmt.Errorf("write: vitals-relay token create --node NAME, token list, token revoke ID, or token observed")
-	case words[0] == "nodes":
-		return fmt.Errorf("write: vitals-relay nodes [--json], or vitals-relay nodes forget NAME")
-	case words[0] == "destinations":
-		return fmt.Errorf("write: vitals-relay destinations forget NAME; the names are in vitals-relay status")
-	}
-	if near := nodefile.Nearest(text, commands); near != "" {
-		return fmt.Errorf("there is no command %q; did you mean %q? See vitals-relay --help", text, near)
-	}
-	return fmt.Errorf("there is no command %q; see vitals-relay --help", text)
+	what, rest, err := find(words)
+	c.arguments = rest
+	return what, c, err
 }
 
 // flagError words a mistake in a flag, and adds what was probably meant.
 func flagError(set *flag.FlagSet, err error) error {
-	if errors.Is(err, flag.ErrHelp) {
-		return err
-	}
 	if name, found := strings.CutPrefix(err.Error(), "flag needs an argument: -"); found {
 		return fmt.Errorf("--%s needs a value; see vitals-relay --help", strings.TrimPrefix(name, "-"))
 	}

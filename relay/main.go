@@ -11,7 +11,6 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -39,36 +38,10 @@ var errQuiet = errors.New("")
 
 // run does what args ask for and returns when it is done or ctx ends.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
-	f, err := parseFlags(args)
-	switch {
-	case errors.Is(err, flag.ErrHelp), err == nil && f.command == "help":
-		_, err := io.WriteString(stdout, help)
-		return err
-	case err != nil:
+	what, c, err := parse(args)
+	if err != nil {
 		return err
 	}
-	switch f.command {
-	case "version":
-		_, err := fmt.Fprintf(stdout, "vitals-relay %s\n", version)
-		return err
-	case "status":
-		return showStatus(ctx, stdout, f.json)
-	case "nodes":
-		return showNodes(ctx, stdout, f.json)
-	case "nodes forget":
-		return forget(ctx, stdout, "nodes", f.argument)
-	case "destinations forget":
-		return forget(ctx, stdout, "destinations", f.argument)
-	case "token create":
-		return createToken(ctx, stdout, f)
-	case "token list":
-		return listTokens(ctx, stdout, f.json)
-	case "token observed":
-		return listObserved(ctx, stdout, f.json)
-	case "token revoke":
-		return revokeToken(ctx, stdout, f.argument)
-	case "config check":
-		return checkConfig(f, stdout)
-	}
-	return serve(ctx, f, stderr)
+	c.stdout, c.stderr = stdout, stderr
+	return what.run(ctx, c)
 }

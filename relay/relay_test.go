@@ -344,11 +344,11 @@ func TestCommandLine(t *testing.T) {
 	}{
 		{"version", "vitals-relay dev\n", ""},
 		{"--version", "vitals-relay dev\n", ""},
-		{"--help", help, ""},
-		{"help", help, ""},
+		{"--help", help(), ""},
+		{"help", help(), ""},
 		{"statu", "", `there is no command "statu"; did you mean "status"? See vitals-relay --help`},
 		{"nodes forget", "", `write: vitals-relay nodes [--json], or vitals-relay nodes forget NAME`},
-		{"destinations", "", `write: vitals-relay destinations forget NAME; the names are in vitals-relay status`},
+		{"destinations", "", `write: vitals-relay destinations forget NAME`},
 		{"--confg x", "", `there is no flag --confg; did you mean --config? See vitals-relay --help`},
 		{"--bogus", "", `there is no flag --bogus; see vitals-relay --help`},
 		{"--config", "", `--config needs a value; see vitals-relay --help`},
@@ -366,6 +366,20 @@ func TestCommandLine(t *testing.T) {
 				t.Errorf("%q, %v", out, err)
 			}
 		})
+	}
+}
+
+// The help is made of the commands, each in its place.
+func TestHelpListsTheCommands(t *testing.T) {
+	for _, want := range []string{
+		"\n  vitals-relay [--config FILE]              run until SIGINT or SIGTERM\n",
+		"\n  vitals-relay config check [--config FILE] say what is wrong",
+		"\n  vitals-relay destinations forget NAME     give up a destination that is no longer\n                                            configured",
+		"\n  vitals-relay version\n\nFlags:\n",
+	} {
+		if !strings.Contains(help(), want) {
+			t.Errorf("no %q in\n%s", want, help())
+		}
 	}
 }
 
