@@ -46,7 +46,7 @@ unit: go-version ## unit tests with the race detector
 e2e: go-version ## the programs from outside, with a real InfluxDB
 	$(GO) test -v -timeout 40m ./tests/...
 
-faults: go-version ## lose nothing, in hours instead of minutes: every fault as often as the matrix of docs/guarantees.md says (VITALS_SEED=N repeats)
+faults: go-version ## lose nothing, in hours instead of minutes: each fault as often as docs/guarantees.md says (VITALS_SEED=N repeats)
 	VITALS_FAULTS=full $(GO) test -v -timeout 24h -parallel 2 -run RelayFault ./tests
 
 fuzz: go-version ## every fuzz target for FUZZTIME (10s)

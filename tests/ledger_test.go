@@ -114,7 +114,7 @@ func (l *ledger) complain(format string, args ...any) {
 func (l *ledger) fork() *ledger {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return &ledger{epoch: l.epoch, bulk: l.bulk, noise: l.noise,
+	return &ledger{epoch: l.epoch, bulk: l.bulk, noise: l.noise, unordered: l.unordered,
 		accepted: maps.Clone(l.accepted), got: maps.Clone(l.got), latest: maps.Clone(l.latest)}
 }
 

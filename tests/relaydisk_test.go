@@ -385,9 +385,9 @@ func TestRelayFaultDamage(t *testing.T) {
 // a relay starts, and is delivered however old it is.
 func TestRelayFaultLargeOldBacklog(t *testing.T) {
 	t.Parallel()
-	size, runs := int64(256<<20), 1
+	size, runs := int64(256<<20), faultCount(t, 1, 5)
 	if os.Getenv("VITALS_FAULTS") == "full" {
-		size, runs = 10_000_000_000, 5
+		size = 10_000_000_000
 	}
 	for range runs {
 		r := newRig(t, "[relay.queue]\n  max_bytes = \"20GB\"\n  min_free_bytes = \"0\"\n  kept_bytes = \"64MB\"\n")

@@ -1,8 +1,10 @@
 package tests
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -48,12 +50,13 @@ type life struct {
 	template string
 	before   *ledger
 	killat   string
-	lives    int
+	poisoned bool // a line was accepted that the destination never takes
 }
 
 func newLife(t *testing.T, program string) *life {
 	t.Helper()
 	l := &life{rig: newRig(t, queueOfSmallSegments)}
+	l.book.unordered = true // what is refused in part is taken apart
 	if program != "" {
 		l.program = program
 	}
@@ -82,6 +85,15 @@ func newLife(t *testing.T, program string) *life {
 	if err != nil {
 		t.Fatal(err)
 	}
+	l.sink.does(func(w http.ResponseWriter, req *http.Request, lines []byte) {
+		good, bad := part(lines)
+		if len(bad) > 0 {
+			refusals[0].does(l.sink, w, req, good, bad)
+			return
+		}
+		l.sink.book.deliver(good)
+		w.WriteHeader(http.StatusNoContent)
+	})
 	l.template, l.before = l.path("template"), l.book
 	if err := os.Rename(l.path("relay"), l.template); err != nil {
 		t.Fatal(err)
@@ -98,7 +110,7 @@ func (l *life) begin() {
 	copyTree(l.t, l.template, l.path("relay"))
 	l.book = l.before.fork()
 	l.sink.use(l.book)
-	l.lives++
+	l.poisoned = false
 }
 
 // live lives the life under another program. It ends by itself with SIGTERM, or
@@ -109,6 +121,13 @@ func (l *life) live(under ...string) {
 	client := newClient(l.t)
 	if l.tryRun() {
 		for n := int64(20); n < 36 && l.relay.running(); n++ {
+			if n == 24 {
+				resp, err := client.Post(l.url()+"/write?db=chk", "text/plain", strings.NewReader(poison(0)))
+				if err == nil {
+					l.poisoned = resp.StatusCode == 204
+					resp.Body.Close()
+				}
+			}
 			l.post(client, 10*n, 10*n+10)
 			if n%5 == 0 {
 				time.Sleep(30 * time.Millisecond) // for a delivery
@@ -130,6 +149,9 @@ func (l *life) settleAfter() error {
 	}
 	err := l.settle()
 	l.end(syscall.SIGKILL)
+	if err == nil && l.poisoned && l.setAside()[poison(0)] == 0 {
+		err = errors.New("a line that was to be set aside is lost")
+	}
 	return err
 }
 
@@ -176,26 +198,31 @@ func TestRelayFaultKilledAtEachSystemCall(t *testing.T) {
 	}
 }
 
-// failure is a system call that goes wrong.
+// failure is a system call that goes wrong, as strace is told of it.
 type failure struct {
-	call, error string
-	when        int
-	forever     bool
+	call, how string
+	when      int
+	forever   bool
 }
 
 func (f failure) String() string {
+	text := fmt.Sprintf("%s:%s:when=%d", f.call, f.how, f.when)
 	if f.forever {
-		return fmt.Sprintf("%s:error=%s:when=%d+", f.call, f.error, f.when)
+		text += "+"
 	}
-	return fmt.Sprintf("%s:error=%s:when=%d", f.call, f.error, f.when)
+	return text
 }
 
 // failures are all calls, errors and moments. strace counts by thread.
 func failures() (all []failure) {
 	for _, call := range []string{"fdatasync", "fsync", "pwritev", "linkat", "unlinkat", "renameat", "ftruncate", "openat"} {
-		for _, code := range []string{"EIO", "ENOSPC"} {
+		ways := []string{"error=EIO", "error=ENOSPC"}
+		if call == "pwritev" {
+			ways = append(ways, "retval=40") // so many bytes and no more
+		}
+		for _, how := range ways {
 			for when := 1; when <= 6; when++ {
-				all = append(all, failure{call, code, when, false}, failure{call, code, when, true})
+				all = append(all, failure{call, how, when, false}, failure{call, how, when, true})
 			}
 		}
 	}
@@ -229,7 +256,7 @@ func TestRelayFaultSystemCallsFail(t *testing.T) {
 	all := failures()
 	random.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 	// The ones that must not be missing in a short run.
-	all = append([]failure{{"fdatasync", "EIO", 1, true}, {"fsync", "EIO", 4, true}, {"fdatasync", "EIO", 3, false}}, all...)
+	all = append([]failure{{"fdatasync", "error=EIO", 1, true}, {"fsync", "error=EIO", 4, true}, {"pwritev", "retval=40", 2, false}}, all...)
 	all = all[:min(faultCount(t, 16, len(all)), len(all))]
 	injected := 0
 	for i, f := range all {
