@@ -16,6 +16,8 @@ require (
 	github.com/influxdata/influxdb v1.13.2
 	github.com/influxdata/line-protocol/v2 v2.2.1
 	github.com/klauspost/compress v1.20.3
+	github.com/prometheus/client_model v0.6.2
+	github.com/prometheus/common v0.53.0
 	github.com/shirou/gopsutil/v3 v3.24.5
 	github.com/youmark/pkcs8 v0.0.0-20240726163527-a2c0da244d78
 	golang.org/x/mod v0.43.0

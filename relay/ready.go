@@ -3,7 +3,9 @@ package main
 import (
 	"errors"
 	"fmt"
+	"strings"
 
+	"github.com/rpicluster/vitals/relay/deliver"
 	"github.com/rpicluster/vitals/relay/durable"
 	"github.com/rpicluster/vitals/relay/queue"
 )
@@ -11,6 +13,11 @@ import (
 // ready says whether a write would be taken now, and if not, why. Everybody may
 // ask, so no reason names a path.
 func (r *relay) ready() (ok bool, reasons []string) {
+	select {
+	case <-r.stopping:
+		return false, []string{"the relay stops"}
+	default:
+	}
 	q, c := r.queue.Stats(), &r.config.Queue
 	if low := int64(c.MinFreeBytes); q.FreeBytes >= 0 && q.FreeBytes+q.KeptBytes < low {
 		reasons = append(reasons, fmt.Sprintf("the disk has %d MB left, less than min_free_bytes (%d MB)", q.FreeBytes>>20, low>>20))
@@ -24,10 +31,29 @@ func (r *relay) ready() (ok bool, reasons []string) {
 	if len(reasons) > 0 {
 		return false, reasons
 	}
+	return true, r.reservations()
+}
+
+// reservations are what is to be known of a relay that takes writes.
+func (r *relay) reservations() (notes []string) {
 	if why, err := durable.Volatile(r.config.DataDirectory); err == nil && why != "" {
-		return true, []string{"the data directory is on " + why}
+		notes = append(notes, "the data directory is on "+why)
 	}
-	return true, nil
+	for _, d := range r.destinations {
+		if d.Status().State == deliver.Held {
+			notes = append(notes, fmt.Sprintf("the destination %q takes nothing until somebody acts; its lines wait on the disk", d.name))
+		}
+	}
+	return notes
+}
+
+// refusal is why no write would be taken now; empty if one would.
+func (r *relay) refusal() string {
+	ok, reasons := r.ready()
+	if ok {
+		return ""
+	}
+	return strings.Join(reasons, "; ")
 }
 
 // trouble says why the last write was not kept.

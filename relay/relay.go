@@ -23,6 +23,7 @@ import (
 	"github.com/rpicluster/vitals/relay/fleet"
 	"github.com/rpicluster/vitals/relay/influxql"
 	"github.com/rpicluster/vitals/relay/ingest"
+	"github.com/rpicluster/vitals/relay/metrics"
 	"github.com/rpicluster/vitals/relay/provision"
 	"github.com/rpicluster/vitals/relay/queue"
 	"github.com/rpicluster/vitals/relay/web"
@@ -39,6 +40,8 @@ type relay struct {
 	id        string // of this run; deliveries carry it
 	started   time.Time
 	queue     queue.Queue
+	commits   metrics.Histogram // how long they took
+	acks      metrics.Histogram // how long writes waited for them
 	databases *provision.Databases
 	fleet     *fleet.View
 	guard     *auth.Guard
@@ -95,7 +98,7 @@ func (r *relay) build() error {
 		}
 		r.destinations = append(r.destinations, d)
 	}
-	pages, err := web.New(web.Config{Fleet: r.fleet, Status: r.status, Stopping: r.stopping, Logger: r.log})
+	pages, err := web.New(web.Config{Fleet: r.fleet, Status: r.status, Stopping: r.stopping, Metrics: r.figures(), Logger: r.log})
 	if err != nil {
 		return err
 	}
@@ -106,7 +109,8 @@ func (r *relay) build() error {
 func (r *relay) newDoor(pages http.Handler) *ingest.Handler {
 	l, d := &r.config.Limits, &r.config.Door
 	return ingest.New(ingest.Config{
-		Queue: r.queue, Databases: r.databases, Fleet: r.fleet, Guard: r.guard, Next: pages, ID: r.id, Logger: r.log, Ready: r.ready, Crowded: connections.Crowded,
+		Queue: r.queue, Databases: r.databases, Fleet: r.fleet, Guard: r.guard, Next: pages, ID: r.id, Logger: r.log, Ready: r.ready,
+		Acked: r.acks.Observe, Crowded: connections.Crowded,
 		Versions: ingest.Versions{V1: d.Version1, V2: d.Version2, V3: d.Version3, Shared: d.AnswerAs},
 		MaxBody:  int64(l.MaxBody), MaxCompressedBody: int64(l.MaxCompressedBody), MaxInFlight: int64(l.MaxInFlight), MaxRatio: int64(l.MaxRatio),
 		Lines:   line.Limits{Line: int(l.MaxLine), Tags: l.MaxTags, Fields: l.MaxFields, Key: int(l.MaxKey), TagValue: int(l.MaxTagValue)},
@@ -119,7 +123,7 @@ func (r *relay) spool() spool.Config {
 	return spool.Config{
 		Directory: filepath.Join(r.config.DataDirectory, "queue"),
 		MaxBytes:  int64(q.MaxBytes), DropOldest: q.WhenFull == "drop_oldest", MinFreeBytes: int64(q.MinFreeBytes),
-		CommitDelay: q.CommitDelay.Std(), KeptBytes: int64(q.KeptBytes), KeptAge: q.KeptAge.Std(), Logger: r.log,
+		CommitDelay: q.CommitDelay.Std(), KeptBytes: int64(q.KeptBytes), KeptAge: q.KeptAge.Std(), Committed: r.commits.Observe, Logger: r.log,
 	}
 }
 
@@ -148,6 +152,7 @@ func (r *relay) start(ctx context.Context) {
 		})
 	})
 	r.work.Go(func() { r.guard.Run(ctx) })
+	r.work.Go(func() { r.writeSelf(ctx) })
 	for _, d := range r.destinations {
 		r.work.Go(func() { d.Run(ctx) })
 		if d.provisioner != nil {

@@ -145,7 +145,14 @@ func (s *Spool) commit() {
 	if len(reqs) == 0 {
 		return
 	}
-	if err := s.settle(reqs); err == nil && s.active.size >= s.cfg.SegmentBytes {
+	began := time.Now()
+	if s.settle(reqs) != nil {
+		return
+	}
+	if s.cfg.Committed != nil {
+		s.cfg.Committed(time.Since(began))
+	}
+	if s.active.size >= s.cfg.SegmentBytes {
 		s.seal()
 	}
 }

@@ -29,6 +29,10 @@ type Config struct {
 	KeptBytes int64         // bound of kept/; 0: nothing is kept
 	KeptAge   time.Duration // bound of the age of what is kept; 0: none
 
+	// Committed, if not nil, is told of every commit how long its write and its
+	// sync took. It must not wait.
+	Committed func(took time.Duration)
+
 	Logger *slog.Logger // nil: silent
 }
 

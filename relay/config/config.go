@@ -38,6 +38,7 @@ type Config struct {
 	Queue        Queue
 	Provision    Provision
 	Fleet        Fleet
+	Self         Self
 }
 
 // Queue says how much is kept on disk, and what happens when that is too much.
@@ -76,6 +77,11 @@ type Fleet struct {
 	HistoryBytes nodefile.Size     `toml:"history_bytes"`
 }
 
+// Self says whether the relay writes its own figures into its own queue.
+type Self struct {
+	Interval nodefile.Duration `toml:"interval"` // 0: it does not
+}
+
 // top holds the keys of [relay] itself.
 type top struct {
 	Listen        string `toml:"listen"`
@@ -83,7 +89,7 @@ type top struct {
 }
 
 // subTables are the tables below [relay].
-var subTables = []string{"limits", "door", "destinations", "auth", "tls", "queue", "provision", "fleet"}
+var subTables = []string{"limits", "door", "destinations", "auth", "tls", "queue", "provision", "fleet", "self"}
 
 // later names the tables that a relay will have one day, so that their
 // absence is not taken for a spelling mistake.
@@ -154,6 +160,7 @@ func fromFile(f *nodefile.File) (*Config, error) {
 		validate(*nodefile.Section) []error
 	}{
 		"limits": &c.Limits, "door": &c.Door, "auth": &c.Auth, "tls": &c.TLS, "queue": &c.Queue, "provision": &c.Provision, "fleet": &c.Fleet,
+		"self": &c.Self,
 	} {
 		errs = append(errs, decodeOne(sub, key, part)...)
 	}

@@ -196,6 +196,7 @@ func TestMistakes(t *testing.T) {
 		{"history", "[relay.fleet]\nhistory = '1m'", `node.toml:2:1: relay.fleet.history: must be between 10m and 7d; the default is 6h, and InfluxDB remembers the rest`},
 		{"history_bytes", "[relay.fleet]\nhistory_bytes = 1", `node.toml:2:1: relay.fleet.history_bytes: must be at least 1MB; the default is 64MB`},
 		{"forgotten too soon", "[relay.fleet]\nforget_after = '10s'", `node.toml:2:1: relay.fleet.forget_after: must be at least 1m, and not shorter than down_after; the default is 7d`},
+		{"self too often", "[relay.self]\ninterval = '1ms'", `node.toml:2:1: relay.self.interval: must be at least 1s, or 0 to write none`},
 		{"queue twice", "[[relay.queue]]\n[[relay.queue]]\n", `node.toml:2:1: relay.queue: there can be only one; write it [relay.queue]`},
 		{"neither's table", "[relys]\n", `node.toml:1:1: relys: neither vitals-agent nor vitals-relay has a table of this name; did you mean "relay"?`},
 		{"several, in order", "[relay]\nlisten = 'x'\n[relay.queue]\nkind = 'y'\nwhenfull = 'z'\n", `node.toml:2:1: relay.listen: "x" is not an address; write it as "127.0.0.1:8186", or ":8186" for every interface

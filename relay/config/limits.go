@@ -62,3 +62,10 @@ func (f *Fleet) validate(s *nodefile.Section) []error {
 	}
 	return errs
 }
+
+func (o *Self) validate(s *nodefile.Section) []error {
+	if o.Interval != 0 && o.Interval < nodefile.Duration(time.Second) {
+		return []error{s.Errorf("interval", "must be at least 1s, or 0 to write none")}
+	}
+	return nil
+}

@@ -51,6 +51,10 @@ type Config struct {
 
 	// Versions are what the door says it is; empty ones are the defaults.
 	Versions Versions
+	// Acked, if not nil, is told of every write how long it waited for the queue.
+	// It must not wait.
+	Acked func(waited time.Duration)
+
 	// Ready says whether writes are taken, and if not, why; if they are, the
 	// reasons are what else there is to know. nil: they are.
 	Ready func() (ok bool, reasons []string)
@@ -90,7 +94,7 @@ type Handler struct {
 	processID          string
 	headerV1, headerV2 []string
 
-	trouble  atomic.Pointer[error] // of the queue with the last write
+	trouble  atomic.Pointer[trouble] // of the queue with the last write
 	inFlight atomic.Int64
 	ids      ids
 	refusals sometimes

@@ -214,10 +214,13 @@ func (h *Handler) keep(r *http.Request, q *request, p *writeParams, rep line.Rep
 	batch, err := q.batch(p, rep, compressed && !q.rewritten, now)
 	if err == nil {
 		err = h.config.Queue.Append(context.Background(), batch)
-		h.remember(err)
+		h.remember(err, now)
 	}
 	if err != nil {
 		return err
+	}
+	if h.config.Acked != nil {
+		h.config.Acked(h.config.Now().Sub(now))
 	}
 	h.counters.requests.Add(1)
 	h.counters.lines.Add(int64(rep.Lines))
@@ -229,24 +232,6 @@ func (h *Handler) keep(r *http.Request, q *request, p *writeParams, rep line.Rep
 			Body: q.raw, Lines: rep.Lines, Received: now, Unit: p.precision.Duration(),
 			Address: host(r.RemoteAddr), Client: r.UserAgent(), Token: q.grant.ID(),
 		})
-	}
-	return nil
-}
-
-// remember keeps why the queue did not take a write until it takes one.
-func (h *Handler) remember(err error) {
-	switch {
-	case err != nil:
-		h.trouble.Store(&err)
-	case h.trouble.Load() != nil:
-		h.trouble.Store(nil)
-	}
-}
-
-// Trouble is why the queue did not take the last write; nil: it did.
-func (h *Handler) Trouble() error {
-	if err := h.trouble.Load(); err != nil {
-		return *err
 	}
 	return nil
 }

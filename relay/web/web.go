@@ -63,6 +63,7 @@ type Config struct {
 	Status func() Status
 	// Stopping is closed when the relay stops: streams end then.
 	Stopping <-chan struct{}
+	Metrics  http.Handler     // answers /metrics; nil: nobody does
 	Now      func() time.Time // default time.Now
 	// Hostname is what other nodes may call this machine; default os.Hostname.
 	Hostname func() (string, error)
@@ -122,6 +123,9 @@ func New(config Config) (*Handler, error) {
 	h.mux.HandleFunc("GET /live/nodes/{name}", h.serveNodeLive)
 	h.mux.HandleFunc("GET /live/relay", h.serveRelayLive)
 	h.mux.HandleFunc("GET /assets/{version}/{name...}", h.serveAsset)
+	if config.Metrics != nil {
+		h.mux.Handle("GET /metrics", config.Metrics)
+	}
 	h.routeAPI()
 	return h, nil
 }
