@@ -80,7 +80,9 @@ func (s *Spool) enqueue(r *request) error {
 		return ErrClosed
 	}
 	s.pending = append(s.pending, r)
-	signal(s.work)
+	if len(s.pending) >= s.awaited {
+		signal(s.work)
+	}
 	return nil
 }
 
@@ -112,6 +114,7 @@ func (s *Spool) drain() {
 	for s.waiting() {
 		s.delay()
 		s.commit()
+		s.gather()
 	}
 }
 
@@ -132,6 +135,43 @@ func (s *Spool) delay() {
 	case <-t.C:
 	case <-s.closing:
 	}
+}
+
+// patient is how long a commit waits for those whom the one before has answered.
+const patient = time.Millisecond
+
+// expect lets the next commit wait for the writers that are about to be
+// answered: under load they come again at once, and what they share with those
+// who wait already is one sync, not two. So a writer that is alone never waits.
+// s.mu is held.
+func (s *Spool) expect(answered int) {
+	if s.cfg.CommitDelay > 0 {
+		return
+	}
+	s.awaited = len(s.pending) + answered
+	select {
+	case <-s.work: // a word of those who wait already
+	default:
+	}
+}
+
+// gather waits until those who are expected are there, or long enough.
+func (s *Spool) gather() {
+	s.mu.Lock()
+	complete := len(s.pending) >= s.awaited
+	s.mu.Unlock()
+	if !complete {
+		t := time.NewTimer(patient)
+		defer t.Stop()
+		select {
+		case <-t.C:
+		case <-s.work:
+		case <-s.closing:
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.awaited = 0
 }
 
 // commit takes waiting requests and answers each of them.
@@ -279,6 +319,7 @@ func (s *Spool) publish(reqs []*request, seq uint64, n int64) {
 	if len(g.owed) > 0 {
 		s.stats.UndeliveredBytes += n
 	}
+	s.expect(len(reqs))
 	s.wake()
 }
 

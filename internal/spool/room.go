@@ -11,6 +11,13 @@ import (
 func (s *Spool) admit(reqs []*request) []*request {
 	open := s.anyOpen()
 	var total int64
+	for _, r := range reqs {
+		total += r.bytes
+	}
+	if len(reqs) == 0 || s.room(total, open) == nil {
+		return reqs
+	}
+	total = 0 // one by one, then
 	return slices.DeleteFunc(reqs, func(r *request) bool {
 		err := s.room(total+r.bytes, open)
 		if err != nil {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -72,6 +73,52 @@ func TestCallersShareASync(t *testing.T) {
 	wg.Wait()
 	if st := s.Stats(); st.Frames != callers+1 || st.Commits != 2 || st.Syncs-opening != 3 { // two of data, one of kept/
 		t.Errorf("%+v", st)
+	}
+}
+
+// Callers that come again as soon as they are answered share every sync, and
+// one that is alone waits for nobody.
+func TestCommitsGatherThoseWhoComeAgain(t *testing.T) {
+	const each = 50
+	for _, callers := range []int{1, 8} {
+		t.Run(fmt.Sprint(callers), func(t *testing.T) {
+			dir := t.TempDir()
+			synctest.Test(t, func(t *testing.T) {
+				cfg := testConfig(dir)
+				cfg.KeptBytes = 1 << 20
+				proceed := make(chan struct{})
+				s := mustOpenOn(t, cfg, &faulty{datasync: func(*os.File) error { <-proceed; return nil }})
+				var wg sync.WaitGroup
+				for n := range callers {
+					wg.Go(func() {
+						for range each {
+							if err := s.Append(context.Background(), frame(n)); err != nil {
+								t.Error(err)
+							}
+						}
+					})
+				}
+				first := 0 // callers in the first commit
+				for waiting := 0; first == 0 || first+waiting < callers; {
+					runtime.Gosched()
+					s.mu.Lock()
+					first, waiting = int(s.next)-1, len(s.pending)
+					s.mu.Unlock()
+				}
+				// Those of the first commit are done first, and missed in the last.
+				commits, waited := int64(each), time.Duration(0)
+				if first < callers {
+					commits, waited = each+1, patient
+				}
+				start := time.Now()
+				close(proceed)
+				wg.Wait()
+				if st := s.Stats(); st.Commits != commits || time.Since(start) != waited {
+					t.Errorf("%d of %d in the first commit: %d commits in %v", first, callers, st.Commits, time.Since(start))
+				}
+				mustClose(t, s)
+			})
+		})
 	}
 }
 

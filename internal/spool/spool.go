@@ -126,6 +126,7 @@ type Spool struct {
 	mu           sync.Mutex
 	closed       bool
 	pending      []*request
+	awaited      int        // with so many pending, a commit that waits for company begins
 	next         uint64     // the next sequence number
 	segments     []*segment // oldest first
 	destinations map[string]*Destination
