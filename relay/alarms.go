@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"path/filepath"
 
 	"github.com/rpicluster/vitals/relay/deliver"
@@ -10,21 +11,25 @@ import (
 // alarms are what somebody should look at.
 func (r *relay) alarms() []string {
 	alarms := []string{}
+	destinations := r.all()
+	r.mu.Lock()
+	left := maps.Clone(r.left)
+	if r.refused != "" {
+		alarms = append(alarms, "the node file was not read again, and everything goes on as it was: "+r.refused)
+	}
+	r.mu.Unlock()
 	names, err := r.queue.Destinations()
 	if err != nil {
 		alarms = append(alarms, fmt.Sprintf("the destinations on disk cannot be listed: %v", err))
 	}
-	for _, name := range names {
-		if r.isConfigured(name) {
-			continue
-		}
+	for _, name := range r.unconfigured(names) {
 		what := "may have a backlog"
-		if l, known := r.left[name]; known {
+		if l, known := left[name]; known {
 			what = fmt.Sprintf("has a backlog of %s (%s)", plural(l.Lines, "line"), size(l.Bytes))
 		}
 		alarms = append(alarms, fmt.Sprintf("the destination %q is not configured but %s: configure it again, or run vitals-relay destinations forget %s", name, what, name))
 	}
-	for _, d := range r.destinations {
+	for _, d := range destinations {
 		if s := d.Status(); s.State == deliver.Held {
 			alarms = append(alarms, fmt.Sprintf("%s refuses writes until somebody acts: %s", d.name, s.Error))
 		}
@@ -36,7 +41,7 @@ func (r *relay) alarms() []string {
 	alarms = append(alarms, r.guard.Alarms()...)
 	q := r.queue.Stats()
 	lost := q.DroppedLines
-	for _, d := range r.destinations {
+	for _, d := range destinations {
 		if n := d.Status().Backlog.DroppedLines; n > 0 && !d.config.Required {
 			lost -= n
 			alarms = append(alarms, fmt.Sprintf("%s: %s it has not got were dropped: it is not required, and was further behind than max_backlog, max_backlog_age or the room for it", d.name, plural(n, "line")))

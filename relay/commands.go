@@ -47,6 +47,8 @@ func runCommands() []subcommand {
 		{"run", 0, "[--config FILE]", "", run},
 		{"config check", 0, "[--config FILE]", "say what is wrong with the node file",
 			func(_ context.Context, c *call) error { return checkConfig(c.flags, c.stdout) }},
+		{"reload", 0, "[--json]", "read the node file again: destinations, and\nthe files with tokens and certificates",
+			func(ctx context.Context, c *call) error { return askReload(ctx, c.stdout, c.json) }},
 	}
 }
 

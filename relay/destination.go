@@ -4,6 +4,7 @@ import (
 	"context"
 	"path/filepath"
 	"runtime"
+	"sync"
 	"time"
 
 	"github.com/rpicluster/vitals/internal/influx"
@@ -20,26 +21,47 @@ type destination struct {
 	name        string
 	config      config.Destination
 	client      *influx.Client
+	reader      queue.Reader
 	rejected    *deliver.Rejected
 	provisioner *provision.Provisioner // nil but for 1.x
 	proof       influx.Proof
+
+	cancel context.CancelFunc
+	work   sync.WaitGroup
 }
 
-// newDestination makes a destination; before is how an earlier one of the same
-// name was doing.
-func (r *relay) newDestination(c config.Destination, before deliver.Status) (*destination, error) {
-	client, err := r.newClient(c)
-	if err != nil {
-		return nil, err
+// start lets the destination work until ctx ends or it is stopped.
+func (d *destination) start(ctx context.Context) {
+	ctx, d.cancel = context.WithCancel(ctx)
+	d.work.Go(func() { d.Run(ctx) })
+	if d.provisioner != nil {
+		d.work.Go(func() { d.provisioner.Run(ctx) })
 	}
+}
+
+// stop ends it, after the writes under way as far as they end soon.
+func (d *destination) stop() {
+	if d.cancel != nil {
+		d.cancel()
+	}
+	d.work.Wait()
+	d.client.Close()
+}
+
+// newDestination makes a destination. before is an earlier one of the same
+// name, which was stopped; nil: there is none.
+func (r *relay) newDestination(c config.Destination, client *influx.Client, before *destination) (*destination, error) {
 	reader, err := r.queue.Reader(c.Name)
 	if err != nil {
 		return nil, err
 	}
 	reader.Limit(queue.Budget{Optional: !c.Required, MaxBytes: int64(c.MaxBacklog), MaxAge: c.MaxBacklogAge.Std()})
-	d := &destination{
-		name: c.Name, config: c, client: client,
-		rejected: deliver.NewRejected(filepath.Join(r.config.DataDirectory, "rejected", c.Name), time.Now),
+	d := &destination{name: c.Name, config: c, client: client, reader: reader}
+	var was deliver.Status
+	if before != nil {
+		was, d.rejected = before.Status(), before.rejected
+	} else {
+		d.rejected = deliver.NewRejected(r.rejectedDirectory(c.Name), time.Now)
 	}
 	if c.Version == 1 {
 		d.provisioner = r.newProvisioner(c, client)
@@ -48,9 +70,13 @@ func (r *relay) newDestination(c config.Destination, before deliver.Status) (*de
 		Name: c.Name, URL: client.URL(), Required: c.Required,
 		InFlight: c.InFlight, MaxBody: int64(c.MaxBody), Wants: c.Wants(), Reader: reader,
 		NewSender: func(refused func(lines int)) deliver.Sender { return r.newSender(d, refused) },
-		Before:    before, Logger: r.log,
+		Before:    was, Logger: r.log,
 	})
 	return d, nil
+}
+
+func (r *relay) rejectedDirectory(name string) string {
+	return filepath.Join(r.config.DataDirectory, "rejected", name)
 }
 
 func (r *relay) newClient(c config.Destination) (*influx.Client, error) {

@@ -52,6 +52,7 @@ Examples:
   The page is at http://127.0.0.1:8186/, the nodes as JSON at /api/nodes.
 
 Signals:
+  SIGHUP            reload
   SIGINT, SIGTERM   answer the writes under way, bring away what can be brought
                     away at once, keep the rest in the queue, end
 `

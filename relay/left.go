@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/rpicluster/vitals/relay/config"
 	"github.com/rpicluster/vitals/relay/durable"
 )
 
@@ -18,15 +19,6 @@ type left struct {
 // leftFile is where that is written at a clean stop. While the relay runs it
 // tells of unconfigured destinations only: nothing is added to those.
 func (r *relay) leftFile() string { return filepath.Join(r.config.DataDirectory, "left.json") }
-
-func (r *relay) isConfigured(name string) bool {
-	for _, d := range r.config.Destinations {
-		if d.Name == name {
-			return true
-		}
-	}
-	return false
-}
 
 // readLeft finds out what the destinations that are no longer configured have
 // not got, and forgets those for which that is nothing. One that is not in the
@@ -42,11 +34,14 @@ func (r *relay) readLeft() error {
 	if err != nil {
 		return err
 	}
+	configured := func(name string) bool {
+		return slices.ContainsFunc(r.config.Destinations, func(d config.Destination) bool { return d.Name == name })
+	}
 	r.left = map[string]left{}
 	for _, name := range names {
 		l, known := all[name]
 		switch {
-		case !known || r.isConfigured(name):
+		case !known || configured(name):
 		case l.Bytes > 0:
 			r.left[name] = l
 		default:
@@ -72,6 +67,8 @@ func (r *relay) writeLeft() error {
 		return err
 	}
 	all := map[string]left{}
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	for name, l := range r.left {
 		if slices.Contains(names, name) { // else it was forgotten meanwhile
 			all[name] = l

@@ -39,7 +39,7 @@ func (r *relay) reservations() (notes []string) {
 	if why, err := durable.Volatile(r.config.DataDirectory); err == nil && why != "" {
 		notes = append(notes, "the data directory is on "+why)
 	}
-	for _, d := range r.destinations {
+	for _, d := range r.all() {
 		if d.Status().State == deliver.Held {
 			notes = append(notes, fmt.Sprintf("the destination %q takes nothing until somebody acts; its lines wait on the disk", d.name))
 		}

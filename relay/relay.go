@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"slices"
 	"sync"
 	"time"
 
@@ -35,7 +34,8 @@ import (
 //	  │        └─────► fleet          └─ provision ─►
 //	  └──► web ◄────────┘
 type relay struct {
-	config    *config.Config
+	config    *config.Config // with which it began
+	path      string         // of the node file, as given
 	log       *slog.Logger
 	id        string // of this run; deliveries carry it
 	started   time.Time
@@ -49,11 +49,18 @@ type relay struct {
 	certificates *auth.Certificates
 	door         *ingest.Handler
 	connections  *connections.Limiter
-	left         map[string]left // of unconfigured destinations, where it is known
 
-	destinations []*destination
-	work         sync.WaitGroup // what runs besides serving requests
-	stopping     chan struct{}  // closed when no more requests are taken
+	work     sync.WaitGroup // what runs besides serving requests and delivering
+	stopping chan struct{}  // closed when no more requests are taken
+
+	// reloading is held during a reload; it comes before mu.
+	reloading sync.Mutex
+	closed    bool // no reload any more
+
+	mu           sync.Mutex
+	destinations []*destination  // in the order of the node file
+	left         map[string]left // of unconfigured destinations, where it is known
+	refused      string          // why the node file was not read again; empty: it was
 }
 
 // open opens the queue and builds every part; nothing works yet.
@@ -92,7 +99,11 @@ func open(c *config.Config, log *slog.Logger) (*relay, error) {
 // build makes the destinations and the door.
 func (r *relay) build() error {
 	for _, c := range r.config.Destinations {
-		d, err := r.newDestination(c, deliver.Status{})
+		client, err := r.newClient(c)
+		if err != nil {
+			return fmt.Errorf("destination %q: %w", c.Name, err)
+		}
+		d, err := r.newDestination(c, client, nil)
 		if err != nil {
 			return fmt.Errorf("destination %q: %w", c.Name, err)
 		}
@@ -153,11 +164,8 @@ func (r *relay) start(ctx context.Context) {
 	})
 	r.work.Go(func() { r.guard.Run(ctx) })
 	r.work.Go(func() { r.writeSelf(ctx) })
-	for _, d := range r.destinations {
-		r.work.Go(func() { d.Run(ctx) })
-		if d.provisioner != nil {
-			r.work.Go(func() { d.provisioner.Run(ctx) })
-		}
+	for _, d := range r.all() {
+		d.start(ctx)
 	}
 }
 
@@ -166,9 +174,12 @@ var units = map[string]time.Duration{"ns": time.Nanosecond, "us": time.Microseco
 
 // close closes the queue after everything that reads it has ended.
 func (r *relay) close() error {
+	r.reloading.Lock()
+	r.closed = true
+	r.reloading.Unlock()
 	r.work.Wait()
-	for _, d := range r.destinations {
-		d.client.Close()
+	for _, d := range r.all() {
+		d.stop()
 	}
 	if err := r.writeLeft(); err != nil {
 		r.log.Warn("what the destinations have not got cannot be noted", "error", err)
@@ -184,32 +195,10 @@ func (r *relay) status() web.Status {
 		Destinations: []deliver.Status{}, Nodes: fleet.Count(r.fleet.Nodes()), Fleet: r.fleet.Stats(),
 		Auth: r.guard.Status(), Ingest: r.door.Stats(), Queue: r.queue.Stats(), Connections: r.connections.Stats(),
 	}
-	for _, d := range r.destinations {
+	for _, d := range r.all() {
 		s.Destinations = append(s.Destinations, d.Status())
 	}
 	return s
-}
-
-// forget gives up a destination that is no longer configured.
-func (r *relay) forget(name string) error {
-	if slices.ContainsFunc(r.destinations, func(d *destination) bool { return d.name == name }) {
-		return fmt.Errorf("the destination %q is configured; remove it from the node file and restart the relay first", name)
-	}
-	names, err := r.queue.Destinations()
-	if err != nil {
-		return err
-	}
-	if !slices.Contains(names, name) {
-		return fmt.Errorf("there is no destination %q on disk; those that are not configured: %q", name, r.unconfigured(names))
-	}
-	r.log.Warn("a destination is forgotten", "destination", name)
-	return r.queue.Forget(name)
-}
-
-func (r *relay) unconfigured(names []string) []string {
-	return slices.DeleteFunc(names, func(name string) bool {
-		return slices.ContainsFunc(r.destinations, func(d *destination) bool { return d.name == name })
-	})
 }
 
 func newLogger(w io.Writer, level string) (*slog.Logger, error) {

@@ -14,7 +14,6 @@ import (
 	"regexp"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -313,17 +312,6 @@ func TestNothingStartsWithABadNodeFile(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(dir, "data")); !os.IsNotExist(err) {
 		t.Error("the data directory was made")
 	}
-}
-
-func TestAHangupDoesNotEndTheRelay(t *testing.T) {
-	p := start(t, nodeFile(t, t.TempDir(), nil))
-	if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
-		t.Fatal(err)
-	}
-	p.eventually("said", func() bool {
-		return strings.Contains(p.stderr.String(), "SIGHUP: this version does not read its node file again")
-	})
-	p.write("m,host=a v=1 1\n")
 }
 
 func TestOneDataDirectoryHasOneRelay(t *testing.T) {

@@ -42,7 +42,9 @@ func serve(ctx context.Context, f flags, stderr io.Writer) (err error) {
 	for _, w := range c.Warnings {
 		log.Warn(w)
 	}
-	ignoreHangup(ctx, log)
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
 	// Listen before anything is opened: two relays must not share a disk.
 	listener, err := net.Listen("tcp", c.Listen)
 	if err != nil {
@@ -58,12 +60,12 @@ func serve(ctx context.Context, f flags, stderr io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	r.certificates, r.connections = certificates, limiter
+	r.certificates, r.connections, r.path = certificates, limiter, f.config
 	socket, err := control.Listen("relay")
 	if err != nil {
 		return errors.Join(err, r.close())
 	}
-	return r.run(ctx, listener, socket)
+	return r.run(ctx, listener, socket, hangups)
 }
 
 // newLimiter bounds the connections, below what the system lets a program have.
@@ -93,40 +95,24 @@ func secure(c *config.Config, listener net.Listener) (net.Listener, *auth.Certif
 	return tls.NewListener(listener, certificates.Config()), certificates, nil
 }
 
-// ignoreHangup keeps SIGHUP from ending the relay, and says what to do instead.
-func ignoreHangup(ctx context.Context, log *slog.Logger) {
-	hangups := make(chan os.Signal, 1)
-	signal.Notify(hangups, syscall.SIGHUP)
-	go func() {
-		defer signal.Stop(hangups)
-		for {
-			select {
-			case <-hangups:
-				log.Warn("SIGHUP: this version does not read its node file again; restart it")
-			case <-ctx.Done():
-				return
-			}
-		}
-	}()
-}
-
 // run serves both listeners until ctx ends or one of them fails, then stops in
 // the opposite order of the lines' way: the door first, so that nothing comes
 // in that nobody keeps; then delivery; the queue last.
-func (r *relay) run(ctx context.Context, listener, socket net.Listener) error {
+func (r *relay) run(ctx context.Context, listener, socket net.Listener, hangups <-chan os.Signal) error {
 	work, stopWork := context.WithCancel(context.Background())
 	defer stopWork()
 	r.start(work)
 	door := r.server(r.door)
 	r.connections.Watch(door)
 	door.RegisterOnShutdown(func() { close(r.stopping) }) // streams go on for ever
-	side := r.server(r.control())
+	side := r.server(r.control(work))
 	failed := make(chan error, 2)
 	go func() { failed <- door.Serve(listener) }()
 	go func() { failed <- side.Serve(socket) }()
 	if r.certificates != nil {
 		r.work.Go(func() { r.certificates.Run(work, r.log) })
 	}
+	r.work.Go(func() { r.hangups(work, hangups) })
 	r.announce(listener.Addr().String())
 	service.Ready()
 	go service.Watchdog(ctx, func() { r.alarms() })
@@ -150,12 +136,12 @@ func (r *relay) run(ctx context.Context, listener, socket net.Listener) error {
 }
 
 func (r *relay) announce(address string) {
-	attrs := []any{"version", version, "address", r.scheme() + "://" + clickable(address), "data_directory", r.config.DataDirectory, "destinations", len(r.destinations)}
+	attrs := []any{"version", version, "address", r.scheme() + "://" + clickable(address), "data_directory", r.config.DataDirectory, "destinations", len(r.all())}
 	if r.config.Path != "" {
 		attrs = append(attrs, "config", r.config.Path)
 	}
 	r.log.Info("vitals-relay runs", attrs...)
-	if len(r.destinations) == 0 {
+	if len(r.all()) == 0 {
 		r.log.Info("no destination is configured: lines are kept and the nodes shown", "kept_bytes", int64(r.config.Queue.KeptBytes), "kept_age", r.config.Queue.KeptAge.String())
 	}
 	for _, text := range append(r.alarms(), r.notes()...) {
@@ -195,11 +181,12 @@ func (r *relay) server(h http.Handler) *http.Server {
 }
 
 // control is what the subcommands talk to.
-func (r *relay) control() http.Handler {
+func (r *relay) control(work context.Context) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, r.status()) })
 	mux.HandleFunc("GET /nodes", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, r.fleet.Nodes()) })
 	r.controlTokens(mux)
+	mux.HandleFunc("POST /reload", r.serveReload(work))
 	mux.HandleFunc("POST /destinations/forget", forgets(r.forget))
 	mux.HandleFunc("POST /nodes/forget", forgets(r.noted("a node is forgotten", r.fleet.Forget)))
 	mux.HandleFunc("POST /nodes/retire", forgets(r.noted("a node is retired", r.fleet.Retire)))

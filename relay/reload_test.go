@@ -1,0 +1,270 @@
+package main
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"math/big"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httptrace"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// destinationTable is the table of a destination in a node file.
+func destinationTable(name, url, more string) string {
+	return fmt.Sprintf("[[relay.destinations]]\nname = %q\nurl = %q\n%s\n", name, url, more)
+}
+
+// rewrite writes a node file anew: what is above its destinations, then tables.
+func rewrite(t *testing.T, path string, tables ...string) {
+	t.Helper()
+	head, _, _ := strings.Cut(string(must(os.ReadFile(path))), "[[relay.destinations]]")
+	if err := os.WriteFile(path, []byte(head+strings.Join(tables, "")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func reloaded(t *testing.T, want string) {
+	t.Helper()
+	out, err := command(t, "reload")
+	if err != nil || strings.TrimSpace(out) != want {
+		t.Errorf("reload says %q, %v; want %q", out, err, want)
+	}
+}
+
+func TestReloadOfDestinations(t *testing.T) {
+	a, b, c := newInflux(t), newInflux(t), newInflux(t)
+	config := nodeFile(t, t.TempDir(), map[string]string{"a": a.URL})
+	appendTo(t, config, destinationTable("b", b.URL, ""))
+	p := start(t, config)
+	p.write("m,host=a v=1 1\n")
+	p.eventually("both have the first", func() bool { return a.have("m,host=a v=1 1") && b.have("m,host=a v=1 1") })
+
+	// b leaves, c comes and gets what was kept, a stays as it is.
+	b.set(true)
+	p.write("m,host=a v=2 2\n")
+	p.eventually("it fails", func() bool { return p.status().Destinations[1].State == "failing" })
+	rewrite(t, config, destinationTable("a", a.URL, ""), destinationTable("c", c.URL, ""))
+	reloaded(t, "destinations: 1 kept, added c, removed b")
+	p.write("m,host=a v=3 3\n")
+	p.eventually("c has all of it", func() bool { return c.have("m,host=a v=1 1", "m,host=a v=2 2", "m,host=a v=3 3") })
+	p.eventually("a has it once", func() bool { return a.have("m,host=a v=1 1", "m,host=a v=2 2", "m,host=a v=3 3") })
+	if alarms := strings.Join(p.status().Alarms, "\n"); !strings.Contains(alarms, `"b" is not configured but has a backlog of 1 line (`) {
+		t.Errorf("alarms: %s", alarms)
+	}
+
+	// b comes back and gets what it lacks, once; by SIGHUP.
+	b.set(false)
+	rewrite(t, config, destinationTable("a", a.URL, ""), destinationTable("b", b.URL, ""))
+	if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	p.eventually("b has all of it", func() bool { return b.have("m,host=a v=1 1", "m,host=a v=2 2", "m,host=a v=3 3") })
+	p.eventually("c had everything, so there is no alarm", func() bool { return len(p.status().Alarms) == 0 })
+
+	// a moves: what it has passed is not sent again.
+	moved := newInflux(t)
+	rewrite(t, config, destinationTable("a", moved.URL, ""), destinationTable("b", b.URL, ""))
+	reloaded(t, "destinations: 1 kept, changed a")
+	p.write("m,host=a v=4 4\n")
+	p.eventually("the new server has it", func() bool { return moved.have("m,host=a v=4 4") })
+	if moved.have("m,host=a v=3 3") || a.have("m,host=a v=4 4") {
+		t.Error("lines went to both")
+	}
+	if d := p.status().Destinations[0]; d.Lines != 4 {
+		t.Errorf("it counts %d lines", d.Lines)
+	}
+}
+
+func TestABadEditChangesNothing(t *testing.T) {
+	db := newInflux(t)
+	config := nodeFile(t, t.TempDir(), map[string]string{"a": db.URL})
+	p := start(t, config)
+	for _, edit := range []struct{ text, want string }{
+		{"urll = 'x'\n", `node.toml:6:1: relay.destinations.urll: unknown option; did you mean "url"?`},
+		{"ca_file = '/absent/ca.pem'\n", "node.toml:6:1: relay.destinations.ca_file: open /absent/ca.pem"},
+		{"[relay\n", "node.toml:7"},
+	} {
+		rewriteLines(t, config, db.URL, edit.text)
+		_, err := command(t, "reload")
+		if err == nil || !strings.Contains(err.Error(), edit.want) || !strings.Contains(err.Error(), "everything goes on as it was") {
+			t.Errorf("%q: %v", edit.text, err)
+		}
+		s := p.status()
+		if len(s.Destinations) != 1 || s.Destinations[0].Name != "a" || len(s.Alarms) != 1 || !strings.Contains(s.Alarms[0], edit.want) {
+			t.Errorf("%q: %+v, alarms %q", edit.text, s.Destinations, s.Alarms)
+		}
+	}
+	p.write("m,host=a v=1 1\n")
+	p.eventually("delivered nevertheless", func() bool { return db.have("m,host=a v=1 1") })
+	rewrite(t, config, destinationTable("a", db.URL, ""))
+	reloaded(t, "destinations: 1 kept")
+	if alarms := p.status().Alarms; len(alarms) != 0 {
+		t.Errorf("after it was mended: %q", alarms)
+	}
+}
+
+// rewriteLines writes a node file whose sixth line is text.
+func rewriteLines(t *testing.T, path, url, text string) {
+	t.Helper()
+	rewrite(t, path, "[[relay.destinations]]\nname = \"b\"\n"+text+"url = \""+url+"\"\n")
+}
+
+func TestReloadSaysWhatNeedsARestart(t *testing.T) {
+	config := nodeFile(t, t.TempDir(), nil)
+	p := start(t, config)
+	text := strings.Replace(string(must(os.ReadFile(config))), "127.0.0.1:0", "127.0.0.1:1", 1)
+	if err := os.WriteFile(config, []byte(text+"[relay.limits]\nmax_body = \"1MB\"\n[relay.queue]\nkept_age = \"1h\"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	reloaded(t, "destinations: 0 kept\nchanged, but in effect only after a restart: relay.listen, relay.limits, relay.queue")
+	p.write("m,host=a v=1 1\n")
+}
+
+// A token and a certificate that were replaced are used from the next write on.
+func TestReloadReadsSecretsAgain(t *testing.T) {
+	var mu sync.Mutex
+	want, stored := "Token old", 0
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		if r.Header.Get("Authorization") != want {
+			http.Error(w, `{"code":"unauthorized","message":"unauthorized access"}`, 401)
+			return
+		}
+		stored++
+		w.WriteHeader(204)
+	}))
+	defer server.Close()
+	dir := t.TempDir()
+	token, ca := filepath.Join(dir, "token"), filepath.Join(dir, "ca.pem")
+	write := func(path, text string) {
+		t.Helper()
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(token, "old\n")
+	write(ca, selfSigned(t))
+	config := nodeFile(t, dir, nil)
+	appendTo(t, config, destinationTable("two", server.URL, fmt.Sprintf("version = 2\ntoken_file = %q\nca_file = %q", token, ca)))
+	p := start(t, config)
+	p.write("m,host=a v=1 1\n")
+	p.eventually("the certificate is not trusted", func() bool {
+		return strings.Contains(p.status().Destinations[0].Error, "certificate signed by unknown authority")
+	})
+	write(ca, pemOf(server.Certificate().Raw))
+	reloaded(t, "destinations: 0 kept, changed two")
+	count := func() int { mu.Lock(); defer mu.Unlock(); return stored }
+	p.eventually("the first is stored", func() bool { return count() == 1 })
+	mu.Lock()
+	want = "Token new"
+	mu.Unlock()
+	p.write("m,host=a v=2 2\n")
+	p.eventually("the old token is refused", func() bool { return p.status().Destinations[0].State == "held" })
+	write(token, "new\n")
+	reloaded(t, "destinations: 0 kept, changed two")
+	p.eventually("the second is stored", func() bool { return count() == 2 })
+	reloaded(t, "destinations: 1 kept")
+}
+
+// While destinations come, go and move, a client's connection stays, every
+// write is answered, and every line arrives somewhere.
+func TestReloadsUnderLoad(t *testing.T) {
+	a, b := newInflux(t), newInflux(t)
+	config := nodeFile(t, t.TempDir(), map[string]string{"moves": a.URL})
+	p := start(t, config)
+	connections := 0
+	trace := &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) {
+		if !info.Reused {
+			connections++
+		}
+	}}
+	stop, ended := make(chan struct{}), make(chan int)
+	go func() {
+		n := 0
+		defer func() { ended <- n }()
+		client := &http.Client{Transport: &http.Transport{}}
+		for ; ; n++ {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			req, err := http.NewRequestWithContext(httptrace.WithClientTrace(t.Context(), trace), "POST", p.url+"/write?db=node_vitals", strings.NewReader(fmt.Sprintf("m,host=a v=%d %d\n", n, n)))
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			resp, err := client.Do(req)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			resp.Body.Close()
+			if resp.StatusCode != 204 {
+				t.Errorf("write %d: %s", n, resp.Status)
+				return
+			}
+		}
+	}()
+	for i := range 20 {
+		url := []string{b.URL, a.URL}[i%2]
+		tables := []string{destinationTable("moves", url, "")}
+		if i%3 == 0 {
+			tables = append(tables, destinationTable("visits", a.URL, "database = \"visits\""))
+		}
+		rewrite(t, config, tables...)
+		if out, err := command(t, "reload"); err != nil {
+			t.Fatalf("%s: %v", out, err)
+		}
+	}
+	close(stop)
+	n := <-ended
+	if connections != 1 {
+		t.Errorf("%d connections were needed", connections)
+	}
+	p.eventually("nothing waits", func() bool { return p.status().Destinations[0].Backlog.Lines == 0 })
+	got := a.text() + b.text()
+	for i := range n {
+		if !strings.Contains(got, fmt.Sprintf("\nm,host=a v=%d %d\n", i, i)) {
+			t.Fatalf("line %d of %d has not arrived", i, n)
+		}
+	}
+}
+
+func pemOf(der []byte) string {
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+}
+
+// selfSigned is a certificate that has signed nobody else's.
+func selfSigned(t *testing.T) string {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pemOf(der)
+}
+
+// text is everything that the server has, each line between newlines.
+func (db *influxd) text() string {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	return "\n" + strings.Join(db.lines, "\n") + "\n"
+}
