@@ -109,11 +109,11 @@ func (r *relay) build() error {
 		}
 		r.destinations = append(r.destinations, d)
 	}
-	pages, err := web.New(web.Config{Fleet: r.fleet, Status: r.status, Stopping: r.stopping, Metrics: r.figures(), Logger: r.log})
+	pages, err := web.New(r.web())
 	if err != nil {
 		return err
 	}
-	r.door = r.newDoor(r.guard.RequireRole(auth.Read, pages))
+	r.door = r.newDoor(r.protected(pages))
 	return nil
 }
 

@@ -66,7 +66,7 @@ func (b *browser) note(base string, event any) {
 		}
 	case *network.EventRequestWillBeSent:
 		if !strings.HasPrefix(e.Request.URL, base+"/") {
-			text = "a request to " + e.Request.URL
+			text = fmt.Sprintf("a request to %.80s", e.Request.URL)
 		}
 	}
 	if text != "" {
@@ -284,4 +284,43 @@ func TestPageShowsAKilledAgent(t *testing.T) {
 	if !value[bool](b, `window.loadedOnce === true`) {
 		t.Error("the page was loaded again")
 	}
+}
+
+// Where tokens are required, nothing is shown before one is.
+func TestSignInInABrowser(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	relay := fmt.Sprintf("http://127.0.0.1:%d", freePort(t))
+	m.file("node.toml", fmt.Sprintf("[relay]\nlisten = %q\ndata_directory = \"$DIR/data\"\n[relay.auth]\nmode = \"required\"\n", strings.TrimPrefix(relay, "http://")))
+	m.start("vitals-relay", "--config", "node.toml")
+	token := ""
+	eventually(t, 60*time.Second, func() string {
+		stdout, stderr, code := run(t, m.command("vitals-relay", "token", "create", "--role", "read"))
+		for _, word := range strings.Fields(stdout) {
+			if strings.HasPrefix(word, "vt_") {
+				token = word
+			}
+		}
+		if code != 0 || token == "" {
+			return stdout + stderr
+		}
+		return ""
+	})
+	for _, path := range []string{"/", "/nodes/a", "/relay", "/live?version=1-1", "/live/relay", "/api/nodes", "/api/events", "/api/status", "/api/placement"} {
+		if status, body := get(t, relay+path); status != 401 {
+			t.Errorf("%s is shown to a stranger: %d %.80s", path, status, body)
+		}
+	}
+	b := newBrowser(t, relay)
+	b.do(chromedp.Navigate(relay+"/relay"), chromedp.WaitVisible("#token"))
+	b.do(chromedp.SendKeys("#token", "vt_wrong_token"+kb.Enter), chromedp.WaitVisible(".signin .error"))
+	b.do(chromedp.Navigate(relay+"/relay"), chromedp.WaitVisible("#token"))
+	b.do(chromedp.SendKeys("#token", token+kb.Enter), chromedp.WaitVisible(".relay-live"))
+	b.do(chromedp.Navigate(relay+"/"), chromedp.WaitVisible(".welcome"))
+	b.until(30*time.Second, `document.getElementById("pulse").textContent === "live"`)
+	if strings.Contains(value[string](b, `document.cookie`), "vitals") {
+		t.Error("a script can read the session")
+	}
+	b.do(chromedp.Click(".signout button"), chromedp.WaitVisible("#token"))
+	b.do(chromedp.Navigate(relay+"/"), chromedp.WaitVisible("#token"))
 }

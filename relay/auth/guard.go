@@ -6,6 +6,8 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"net/url"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -52,6 +54,7 @@ type Guard struct {
 	series    *series     // nil: new ones are not limited
 	strangers *line.Nodes // finds whose lines somebody unknown writes
 	counters  counters
+	sessions  sessions
 	logged    atomic.Int64
 
 	tokens   atomic.Pointer[map[string]*entry] // nil: they are not known
@@ -214,13 +217,21 @@ func (g *Guard) accepted(grant *Grant, r *http.Request, rep line.Report, p line.
 	}
 }
 
+// Mode is what is done about requests without the right credentials.
+func (g *Guard) Mode() Mode { return g.config.Mode }
+
 // RequireRole lets only requests with a role come to next, where credentials
-// are required. A browser asks for them: the token is the password.
-func (g *Guard) RequireRole(role Role, next http.Handler) http.Handler {
+// are required: a token, or a browser's session. A person who has neither is
+// sent to signIn.
+func (g *Guard) RequireRole(role Role, signIn string, next http.Handler) http.Handler {
 	if g.config.Mode != Required {
 		return next
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if grant := g.signedIn(r); grant != nil && grant.May(role) {
+			next.ServeHTTP(w, r)
+			return
+		}
 		_, err := g.Admit(r, role)
 		var slow *SlowDown
 		switch {
@@ -234,9 +245,13 @@ func (g *Guard) RequireRole(role Role, next http.Handler) http.Handler {
 			http.Error(w, "the tokens cannot be read just now; the relay's log says why", http.StatusServiceUnavailable)
 		case errors.Is(err, ErrForbidden):
 			http.Error(w, "this token's role is not "+string(role)+"; vitals-relay token create --role "+string(role)+" makes one", http.StatusForbidden)
+		case r.Method == http.MethodGet && strings.Contains(r.Header.Get("Accept"), "text/html"):
+			http.Redirect(w, r, signIn+"?next="+url.QueryEscape(r.URL.RequestURI()), http.StatusSeeOther)
 		default:
-			w.Header().Set("WWW-Authenticate", `Basic realm="vitals-relay", charset="UTF-8"`)
-			http.Error(w, "sign in with any name and, as the password, a token: vitals-relay token create --role "+string(role)+" makes one", http.StatusUnauthorized)
+			if r.Header.Get("Sec-Fetch-Mode") == "" { // no script of a page, which signs in by itself
+				w.Header().Set("WWW-Authenticate", `Basic realm="vitals-relay", charset="UTF-8"`)
+			}
+			http.Error(w, "show a token: vitals-relay token create --role "+string(role)+" makes one", http.StatusUnauthorized)
 		}
 	})
 }

@@ -531,7 +531,7 @@ func TestPagesNeedARole(t *testing.T) {
 	l := newLab(t, nil)
 	_, read := l.create("", Read, 0)
 	_, write := l.create("pi-1", Write, 0)
-	h := l.RequireRole(Read, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "page") }))
+	h := l.RequireRole(Read, "/signin", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "page") }))
 	get := func(token string) *httptest.ResponseRecorder {
 		r := httptest.NewRequest("GET", "/", nil)
 		if token != "" {
@@ -557,7 +557,7 @@ func TestPagesNeedARole(t *testing.T) {
 		t.Error(w)
 	}
 	l = newLab(t, func(c *Config) { c.Mode = Observe })
-	h = l.RequireRole(Read, http.NotFoundHandler())
+	h = l.RequireRole(Read, "/signin", http.NotFoundHandler())
 	if w := get(""); w.Code != 404 {
 		t.Error(w)
 	}

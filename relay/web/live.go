@@ -96,6 +96,9 @@ const (
 	// keepAlive is how often something is sent to who listens to a silent
 	// stream.
 	keepAlive = 15 * time.Second
+	// longest is when a stream ends, to be asked for again: who may no longer
+	// see it finds out then.
+	longest = 30 * time.Minute
 	// maxStreams bounds who listens at the same time.
 	maxStreams = 200
 )
@@ -105,6 +108,7 @@ type stream struct {
 	out     io.Writer
 	packed  *gzip.Writer // nil: not compressed
 	control *http.ResponseController
+	begun   time.Time
 	sent    time.Time
 	err     error
 	leave   func()
@@ -122,7 +126,7 @@ func (h *Handler) stream(w http.ResponseWriter, r *http.Request) (*stream, bool)
 	header.Set("Content-Type", "text/event-stream")
 	header.Set("Cache-Control", "no-store")
 	header.Set("X-Accel-Buffering", "no") // a proxy shall pass each on at once
-	s := &stream{out: w, control: http.NewResponseController(w), leave: func() { h.streams.Add(-1) }}
+	s := &stream{out: w, begun: time.Now(), control: http.NewResponseController(w), leave: func() { h.streams.Add(-1) }}
 	if strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
 		header.Set("Content-Encoding", "gzip")
 		s.packed, _ = gzip.NewWriterLevel(w, gzip.BestSpeed) // the level is valid
@@ -175,7 +179,7 @@ func (s *stream) rest(r *http.Request, stopping, more <-chan struct{}, while tim
 		_, s.err = io.WriteString(s.out, ": still here\n\n")
 		s.flush()
 	}
-	if s.err != nil {
+	if s.err != nil || time.Since(s.begun) > longest {
 		return false
 	}
 	t := time.NewTimer(while)

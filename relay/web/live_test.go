@@ -194,6 +194,29 @@ func TestStreams(t *testing.T) {
 	}
 }
 
+func TestPagesTravelCompressed(t *testing.T) {
+	h, _ := api(t)
+	server := httptest.NewServer(h)
+	defer server.Close()
+	f := func(path, want string) {
+		t.Helper()
+		resp, err := http.Get(server.URL + path) // asks for gzip and undoes it
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		body, err := io.ReadAll(resp.Body)
+		if err != nil || !resp.Uncompressed || !strings.Contains(string(body), want) {
+			t.Errorf("%s: %v, compressed: %v, %.100s", path, err, resp.Uncompressed, body)
+		}
+	}
+	f("/", `data-key="pi-1"`)
+	f("/nodes/pi-1", "<h1>pi-1</h1>")
+	f("/nodes/nobody", "no node nobody")
+	f("/relay", "Where the lines go")
+	f("/assets/x/style.css", ".card")
+}
+
 func TestStreamsAreBounded(t *testing.T) {
 	h, _ := api(t)
 	h.streams.Store(maxStreams)

@@ -106,9 +106,8 @@ func (h *Handler) nodeHTML(name string) (string, error) {
 func (h *Handler) serveNodePage(w http.ResponseWriter, r *http.Request) {
 	p, err := h.nodePage(r.PathValue("name"))
 	if err != nil {
-		w.WriteHeader(http.StatusNotFound)
-		h.render(w, r, "missing.html", r.PathValue("name"))
+		h.render(w, r, http.StatusNotFound, "missing.html", r.PathValue("name"))
 		return
 	}
-	h.render(w, r, "node.html", p)
+	h.render(w, r, http.StatusOK, "node.html", p)
 }

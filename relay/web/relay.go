@@ -42,7 +42,7 @@ func free(n int64) string {
 }
 
 func (h *Handler) serveRelayPage(w http.ResponseWriter, r *http.Request) {
-	h.render(w, r, "relay.html", h.relayPage())
+	h.render(w, r, http.StatusOK, "relay.html", h.relayPage())
 }
 
 // serveRelayLive goes on telling what the relay's page shows.

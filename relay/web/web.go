@@ -36,7 +36,7 @@ var embedded embed.FS
 // policy lets the page load what this server serves and nothing else; there is
 // no inline script or style that a node's name could become.
 const policy = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; " +
-	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+	"base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 
 // Status is how the relay is doing: what /api/status answers.
 type Status struct {
@@ -61,6 +61,8 @@ type Status struct {
 type Config struct {
 	Fleet  Fleet
 	Status func() Status
+	// Session signs people in; nil: nobody needs to.
+	Session Session
 	// Stopping is closed when the relay stops: streams end then.
 	Stopping <-chan struct{}
 	Metrics  http.Handler     // answers /metrics; nil: nobody does
@@ -79,6 +81,7 @@ type Handler struct {
 	version string // of all assets together
 	openAPI []byte // the API's description
 
+	origins *http.CrossOriginProtection
 	board   board
 	streams atomic.Int64 // who listens
 }
@@ -108,7 +111,7 @@ func New(config Config) (*Handler, error) {
 	if config.Logger == nil {
 		config.Logger = slog.New(slog.DiscardHandler)
 	}
-	h := &Handler{config: config, mux: http.NewServeMux(), static: map[string]asset{}}
+	h := &Handler{config: config, mux: http.NewServeMux(), static: map[string]asset{}, origins: http.NewCrossOriginProtection()}
 	if err := h.load(); err != nil {
 		return nil, err
 	}
@@ -127,6 +130,11 @@ func New(config Config) (*Handler, error) {
 		h.mux.Handle("GET /metrics", config.Metrics)
 	}
 	h.routeAPI()
+	if config.Session != nil {
+		h.mux.HandleFunc("GET "+SignInPath, h.serveSignIn)
+		h.mux.HandleFunc("POST "+SignInPath, h.signIn)
+		h.mux.HandleFunc("POST /signout", h.signOut)
+	}
 	return h, nil
 }
 
@@ -146,7 +154,9 @@ func (h *Handler) load() error {
 	if h.openAPI, err = fs.ReadFile(embedded, "assets/openapi.yaml"); err != nil {
 		return err
 	}
-	h.pages, err = template.New("").Funcs(template.FuncMap{"asset": h.assetURL}).ParseFS(embedded, "assets/*.html")
+	h.pages, err = template.New("").Funcs(template.FuncMap{
+		"asset": h.assetURL, "sessions": func() bool { return h.config.Session != nil },
+	}).ParseFS(embedded, "assets/*.html")
 	return err
 }
 
@@ -156,6 +166,12 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	header.Set("Content-Security-Policy", policy)
 	header.Set("X-Content-Type-Options", "nosniff")
 	header.Set("Referrer-Policy", "no-referrer")
+	// What changes something is done for this page only, not for another site
+	// that the browser has open.
+	if err := h.origins.Check(r); err != nil {
+		http.Error(w, "this was asked for by another site", http.StatusForbidden)
+		return
+	}
 	h.mux.ServeHTTP(w, r)
 }
 
@@ -174,7 +190,7 @@ func (h *Handler) serveAsset(w http.ResponseWriter, r *http.Request) {
 	if r.PathValue("version") == h.version {
 		header.Set("Cache-Control", "public, max-age=31536000, immutable")
 	}
-	respond(w, r, a.contentType, a.body, a.packed)
+	respond(w, r, http.StatusOK, a.contentType, a.body, a.packed)
 }
 
 func (h *Handler) serveOverview(w http.ResponseWriter, r *http.Request) {
@@ -184,7 +200,7 @@ func (h *Handler) serveOverview(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	o.Setup = setup(r.Host, h.config.Status().Listen, h.config.Hostname)
-	h.render(w, r, "overview.html", o)
+	h.render(w, r, http.StatusOK, "overview.html", o)
 }
 
 func compress(text []byte) []byte {
@@ -196,14 +212,14 @@ func compress(text []byte) []byte {
 }
 
 // render answers with a page, which must not be kept: it is old in a second.
-func (h *Handler) render(w http.ResponseWriter, r *http.Request, name string, data any) {
+func (h *Handler) render(w http.ResponseWriter, r *http.Request, status int, name string, data any) {
 	var b bytes.Buffer
 	if err := h.pages.ExecuteTemplate(&b, name, data); err != nil {
 		h.fail(w, err)
 		return
 	}
 	w.Header().Set("Cache-Control", "no-store")
-	respond(w, r, "text/html; charset=utf-8", b.Bytes(), compress(b.Bytes()))
+	respond(w, r, status, "text/html; charset=utf-8", b.Bytes(), compress(b.Bytes()))
 }
 
 func (h *Handler) fail(w http.ResponseWriter, err error) {
@@ -212,7 +228,7 @@ func (h *Handler) fail(w http.ResponseWriter, err error) {
 }
 
 // respond sends a body, compressed to who can undo it.
-func respond(w http.ResponseWriter, r *http.Request, contentType string, body, packed []byte) {
+func respond(w http.ResponseWriter, r *http.Request, status int, contentType string, body, packed []byte) {
 	header := w.Header()
 	header.Set("Content-Type", contentType)
 	header.Set("Vary", "Accept-Encoding")
@@ -221,6 +237,7 @@ func respond(w http.ResponseWriter, r *http.Request, contentType string, body, p
 		body = packed
 	}
 	header.Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(status)
 	w.Write(body)
 }
 

@@ -22,7 +22,15 @@ export function follow(url, handlers) {
   }
 }
 
+let lost; // when nothing came again for a while
+
 function connected(yes) {
+  clearTimeout(lost);
+  if (!yes && !document.body.classList.contains("lost")) lost = setTimeout(() => say(false), 5000);
+  else say(yes);
+}
+
+function say(yes) {
   document.body.classList.toggle("lost", !yes);
   const text = yes ? "live" : "connection lost, retrying";
   if (pulse && pulse.textContent !== text) pulse.textContent = text;

@@ -1,0 +1,144 @@
+package auth
+
+import (
+	"crypto/sha256"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+)
+
+// signIn returns the cookie that a token gets.
+func signIn(l *lab, token string, change func(*http.Request)) (*http.Cookie, error) {
+	r := httptest.NewRequest("POST", "/signin", nil)
+	if change != nil {
+		change(r)
+	}
+	w := httptest.NewRecorder()
+	if err := l.SignIn(w, r, token); err != nil {
+		return nil, err
+	}
+	return w.Result().Cookies()[0], nil
+}
+
+func TestSessions(t *testing.T) {
+	l := newLab(t, nil)
+	id, token := l.create("", Read, 0)
+	page := l.RequireRole(Read, "/signin", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "page") }))
+	admin := l.RequireRole(Admin, "/signin", http.NotFoundHandler())
+	get := func(h http.Handler, c *http.Cookie) int {
+		r := httptest.NewRequest("GET", "/", nil)
+		if c != nil {
+			r.AddCookie(c)
+		}
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		return w.Code
+	}
+	c, err := signIn(l, token, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !c.HttpOnly || c.SameSite != http.SameSiteStrictMode || c.Secure || strings.Contains(c.Value, token) {
+		t.Errorf("%+v", c)
+	}
+	if got := get(page, c); got != 200 {
+		t.Error(got)
+	}
+	if got := get(admin, c); got == 200 || got == 404 {
+		t.Errorf("a reader is let in as admin: %d", got)
+	}
+	if got := get(page, &http.Cookie{Name: c.Name, Value: "guessed"}); got != 401 {
+		t.Error(got)
+	}
+	l.now = l.now.Add(11 * time.Hour)
+	if got := get(page, c); got != 200 {
+		t.Errorf("in use: %d", got)
+	}
+	l.now = l.now.Add(13 * time.Hour)
+	if got := get(page, c); got != 401 {
+		t.Errorf("idle: %d", got)
+	}
+	c, err = signIn(l, token, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, r := httptest.NewRecorder(), httptest.NewRequest("POST", "/signout", nil)
+	r.AddCookie(c)
+	l.SignOut(w, r)
+	if got := get(page, c); got != 401 || w.Result().Cookies()[0].MaxAge >= 0 {
+		t.Errorf("signed out: %d", got)
+	}
+	if c, err = signIn(l, token, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Revoke(id.ID); err != nil {
+		t.Fatal(err)
+	}
+	if got := get(page, c); got != 401 {
+		t.Errorf("revoked: %d", got)
+	}
+}
+
+func TestWhoCannotSignIn(t *testing.T) {
+	l := newLab(t, nil)
+	_, write := l.create("pi-1", Write, 0)
+	if _, err := signIn(l, write, nil); !errors.Is(err, ErrForbidden) {
+		t.Errorf("a writer: %v", err)
+	}
+	if _, err := signIn(l, "vt_x_y", nil); !errors.Is(err, ErrWrong) {
+		t.Errorf("a stranger: %v", err)
+	}
+	for range maxFailures {
+		signIn(l, "vt_x_y", nil)
+	}
+	var slow *SlowDown
+	if _, err := signIn(l, "vt_x_y", nil); !errors.As(err, &slow) {
+		t.Errorf("a guesser: %v", err)
+	}
+}
+
+func TestSessionsOverTLSStayThere(t *testing.T) {
+	l := newLab(t, nil)
+	_, token := l.create("", Read, 0)
+	c, err := signIn(l, token, func(r *http.Request) { r.TLS = &tls.ConnectionState{} })
+	if err != nil || !c.Secure {
+		t.Errorf("%+v, %v", c, err)
+	}
+}
+
+func TestSessionsAreBounded(t *testing.T) {
+	var s sessions
+	for i := range maxSessions + 10 {
+		s.add(fmt.Sprint(i), "t", start.Add(time.Duration(i)*time.Second))
+	}
+	if _, ok := s.find("9", start); ok || len(s.open) != maxSessions {
+		t.Errorf("%d sessions", len(s.open))
+	}
+	if s.open[sha256.Sum256([]byte("10"))] == nil {
+		t.Error("the oldest is not the one that went")
+	}
+}
+
+func TestAPersonIsSentToSignIn(t *testing.T) {
+	l := newLab(t, nil)
+	h := l.RequireRole(Read, "/signin", http.NotFoundHandler())
+	f := func(accept, mode, want string) {
+		t.Helper()
+		r := httptest.NewRequest("GET", "/nodes/a?x=1", nil)
+		r.Header.Set("Accept", accept)
+		r.Header.Set("Sec-Fetch-Mode", mode)
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		if got := fmt.Sprint(w.Code, " ", w.Header().Get("Location"), w.Header().Get("WWW-Authenticate")); got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+	f("text/html,*/*", "navigate", "303 /signin?next=%2Fnodes%2Fa%3Fx%3D1")
+	f("*/*", "cors", "401 ")
+	f("*/*", "", `401 Basic realm="vitals-relay", charset="UTF-8"`)
+}
