@@ -453,10 +453,10 @@ func TestADeadProcessIsNoticedInSpiteOfItsOffspring(t *testing.T) {
 }
 
 func TestAProgramThatDoesNotStart(t *testing.T) {
-	f := func(name, script, want string) {
+	f := func(name string, within time.Duration, script, want string) {
 		t.Run(name, func(t *testing.T) {
 			l := newLab(t)
-			l.config.startTimeout = 300 * time.Millisecond
+			l.config.startTimeout = within
 			l.add("a", "broken", l.dropIn("broken", script))
 			l.add("other", "steady", nil)
 			l.start()
@@ -467,10 +467,10 @@ func TestAProgramThatDoesNotStart(t *testing.T) {
 			}
 		})
 	}
-	f("it ends", "echo there is no module grpc >&2; exit 1", "vitals-plugin-broken: it last said: there is no module grpc (it ended without the go-plugin handshake)")
-	f("it says something else", "echo hello", `it printed "hello" where the go-plugin handshake belongs`)
-	f("it says nothing", "exec sleep 60", "no handshake within 300ms")
-	f("it cannot be run", "\nexec /nowhere/at/all", "not found")
+	f("it ends", 0, "echo there is no module grpc >&2; exit 1", "vitals-plugin-broken: it last said: there is no module grpc (it ended without the go-plugin handshake)")
+	f("it says something else", 0, "echo hello", `it printed "hello" where the go-plugin handshake belongs`)
+	f("it says nothing", 3*time.Second, "exec sleep 60", "no handshake within 3s")
+	f("it cannot be run", 0, "\nexec /nowhere/at/all", "not found")
 }
 
 func TestStreamsArePassedOnAndBegunAgain(t *testing.T) {

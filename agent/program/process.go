@@ -128,7 +128,7 @@ func Start(ctx context.Context, cmd Command) (*Process, error) {
 		err = p.describe(ctx)
 	}
 	if err != nil {
-		crashed := p.exitsSoon()
+		crashed := p.exitsSoon(err)
 		p.Kill()
 		p.End(0)
 		return nil, p.left(p.startError(cmd, err, crashed))
@@ -213,9 +213,13 @@ func (p *Process) describe(ctx context.Context) error {
 }
 
 // exitsSoon reports whether a process that did not start is ending by itself.
-// Its connection breaks a moment before.
-func (p *Process) exitsSoon() bool {
-	t := time.NewTimer(drainTime)
+// Its connection breaks a moment before, which on a busy machine is a long one.
+func (p *Process) exitsSoon(err error) bool {
+	patience := drainTime
+	if status.Code(err) == codes.Unavailable {
+		patience = partingTime
+	}
+	t := time.NewTimer(patience)
 	defer t.Stop()
 	select {
 	case <-p.Exited():

@@ -70,10 +70,10 @@ func (r *rogue) run() {
 		signal.Ignore(syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT)
 	}
 	r.say(socket)
-	go func() { _ = r.server.Serve(listener) }()
 	if r.how == "ends after the handshake" {
-		syscall.Exit(0)
+		syscall.Exit(0) // before anything is answered
 	}
+	go func() { _ = r.server.Serve(listener) }()
 	select {}
 }
 
