@@ -20,11 +20,13 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/rpicluster/vitals/agent/program"
+	"github.com/rpicluster/vitals/agent/program/programtest"
 	"github.com/rpicluster/vitals/plugins"
 	"github.com/rpicluster/vitals/plugins/proto"
 )
 
 func TestMain(m *testing.M) {
+	programtest.Main()
 	if len(os.Args) > 1 && os.Args[1] == "plugin" {
 		serveFake()
 		return

@@ -1,6 +1,7 @@
 package collect
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/rpicluster/vitals/agent/config"
+	"github.com/rpicluster/vitals/agent/program/programtest"
 	"github.com/rpicluster/vitals/agent/trust"
 )
 
@@ -31,6 +33,77 @@ func TestAFrozenPluginHoldsUpNobody(t *testing.T) {
 	}
 	l.more("frozen", 2)
 	l.more("other", 2)
+	if n := l.gaps("other"); n > 0 {
+		t.Errorf("%d ticks of another are missing", n)
+	}
+}
+
+// What even SIGKILL does not end holds up its own inputs alone: there is no
+// second process of its program until it is gone.
+func TestAProcessThatCannotBeEndedHoldsUpNobody(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	starts := filepath.Join(l.dir, "starts")
+	l.add("stuck", "steady", l.dropIn("stuck", "echo x >>'"+starts+"'; exec '"+os.Args[0]+"' plugin"))
+	l.add("other", "steady", slowly)
+	l.start()
+	l.more("stuck", 1)
+	l.more("other", 1)
+	pid := l.status("stuck").PID
+	letGo := programtest.Held(t, pid)
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	l.until("it fails", func() bool { return l.status("stuck").State == StateFailing })
+	l.more("other", 4)
+	if text, err := os.ReadFile(starts); err != nil || string(text) != "x\n" {
+		t.Errorf("%v: started %q", err, text)
+	}
+	letGo()
+	l.more("stuck", 2)
+	if s := l.status("stuck"); s.PID == pid || s.State != StateOK {
+		t.Errorf("%+v", s)
+	}
+	if n := l.gaps("other"); n > 0 {
+		t.Errorf("%d ticks of another are missing", n)
+	}
+}
+
+// So it is with one whose start is given up.
+func TestAStartThatCannotBeEndedHoldsUpNobody(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	l.add("stuck", "steady", l.dropIn("stuck", "cd '"+l.dir+`'; echo x >>starts
+[ ! -e sick ] || { echo $$ >number.new; mv number.new number; exec sleep 600; }
+exec '`+os.Args[0]+"' plugin"))
+	l.add("other", "steady", slowly)
+	l.start()
+	l.more("stuck", 1)
+	if err := os.WriteFile(l.dir+"/sick", nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(l.status("stuck").PID, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	var pid int
+	l.until("it is started again", func() bool {
+		text, err := os.ReadFile(l.dir + "/number")
+		_, scanErr := fmt.Sscan(string(text), &pid)
+		return err == nil && scanErr == nil
+	})
+	letGo := programtest.Held(t, pid)
+	l.until("its start is given up", func() bool {
+		return strings.Contains(l.status("stuck").LastError, "no handshake within 10s; its process cannot be ended yet")
+	})
+	if err := os.Remove(l.dir + "/sick"); err != nil {
+		t.Fatal(err)
+	}
+	l.more("other", 4)
+	if text, err := os.ReadFile(l.dir + "/starts"); err != nil || string(text) != "x\nx\n" {
+		t.Errorf("%v: started %q", err, text)
+	}
+	letGo()
+	l.more("stuck", 2)
 	if n := l.gaps("other"); n > 0 {
 		t.Errorf("%d ticks of another are missing", n)
 	}

@@ -13,12 +13,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rpicluster/vitals/agent/program/programtest"
 	"github.com/rpicluster/vitals/agent/trust"
 	"github.com/rpicluster/vitals/plugins/proto"
 )
 
 // TestMain lets the test binary be the shim, and the plugins that tests run.
 func TestMain(m *testing.M) {
+	programtest.Main()
 	if how := os.Getenv("ROGUE"); how != "" {
 		(&rogue{how: how}).run()
 		return

@@ -45,6 +45,7 @@ import (
 //	odd entries of a log make the host panic              TestEntriesThatMislead
 //	reattaching, pinning, managing, discovering           TestPartsOfGoPluginThatAreNotUsed
 //	what is run is not what was checked                   TestWhatRunsIsWhatWasChecked
+//	a process that even SIGKILL does not end              TestAProcessThatCannotBeKilledIsLeft
 //	an agent that is killed leaves orphans                tests: TestNothingOutlivesAnAgentThatIsKilled
 
 // freeze stops a process, and returns when it does nothing any more.
