@@ -405,10 +405,11 @@ func TestLinesThatAccompanyAnErrorAreKept(t *testing.T) {
 
 func TestAPluginThatLogsWithoutEndIsCutShort(t *testing.T) {
 	l := newLab(t)
-	l.add("a", "steady", l.dropIn("flood", ""))
+	// A busy machine takes its time to read what is then thrown away.
+	l.add("a", "steady", both(l.dropIn("flood", ""), func(in *config.Input) { in.Interval = 3 * time.Second }))
 	l.tell("a", "flood")
 	l.start()
-	l.more("a", 3)
+	l.more("a", 2)
 	if n := strings.Count(l.log.String(), "on and on"); n == 0 || n > 80 {
 		t.Errorf("%d lines of its log", n)
 	}
