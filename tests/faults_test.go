@@ -67,11 +67,12 @@ type arrivals struct {
 	*httptest.Server
 	mu     sync.Mutex
 	series map[string]map[int64][]time.Time // by second
+	said   map[string]map[int64]string      // the versions that lines tell of, by second
 	wrong  []string
 }
 
 func newArrivals(t *testing.T) *arrivals {
-	a := &arrivals{series: map[string]map[int64][]time.Time{}}
+	a := &arrivals{series: map[string]map[int64][]time.Time{}, said: map[string]map[int64]string{}}
 	a.Server = httptest.NewServer(http.HandlerFunc(a.serve))
 	t.Cleanup(a.Close)
 	return a
@@ -116,10 +117,15 @@ func (a *arrivals) take(body []byte, now time.Time) {
 			a.wrong = append(a.wrong, fmt.Sprintf("%s: the answer for tick %d came as that for %d", name, tick, at))
 		}
 		if a.series[name] == nil {
-			a.series[name] = map[int64][]time.Time{}
+			a.series[name], a.said[name] = map[int64][]time.Time{}, map[int64]string{}
 		}
 		second := at / int64(time.Second)
 		a.series[name][second] = append(a.series[name][second], now)
+		for key, raw := range l.EachField() {
+			if key == "version" {
+				a.said[name][second] = strings.Trim(string(raw), `"`)
+			}
+		}
 	}
 }
 
@@ -163,6 +169,32 @@ func (a *arrivals) after(series string, moment time.Time) (arrived time.Time, ok
 		}
 	}
 	return arrived, ok
+}
+
+// newest is the version that the last line of a series tells of, if its tick is
+// not before a moment.
+func (a *arrivals) newest(series string, since time.Time) (version string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	last := since.Unix()
+	for second, said := range a.said[series] {
+		if second > last {
+			last, version = second, said
+		}
+	}
+	return version
+}
+
+// hasSaid reports whether a line of a series ever told of a version.
+func (a *arrivals) hasSaid(series, version string) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, said := range a.said[series] {
+		if said == version {
+			return true
+		}
+	}
+	return false
 }
 
 // ticks counts the seconds of a series between its first and its last, and
