@@ -349,6 +349,21 @@ func TestUnitsOfTheGuide(t *testing.T) {
 	}
 }
 
+// systemd leaves collectors to the agent: it signals the agent alone, which has
+// to gather and send once more, and does not end it for one that is killed.
+func TestTheUnitLeavesCollectorsToTheAgent(t *testing.T) {
+	t.Parallel()
+	unit, err := os.ReadFile(filepath.Join(root, "deploy/vitals-agent.service"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, setting := range []string{"KillMode=mixed", "OOMPolicy=continue"} {
+		if !strings.Contains(string(unit), "\n"+setting+"\n") {
+			t.Errorf("there is no %s in\n%s", setting, unit)
+		}
+	}
+}
+
 // The guide names every option that is the agent's.
 func TestHostKeysOfTheGuide(t *testing.T) {
 	t.Parallel()

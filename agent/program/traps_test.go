@@ -40,6 +40,7 @@ import (
 //	every start leaks a little                            TestACrashLoopLeaksNothing
 //	a log without end goes to the agent's                 TestALogIsBounded
 //	a signal to the agent's group ends plugins first      TestSignalsToTheAgentsGroupDoNotReachPlugins
+//	systemd's signal ends plugins before the agent        tests: TestTheUnitLeavesCollectorsToTheAgent
 //	a client that is not killed leaks its process         TestAStartThatFailsLeavesNothing
 //	certificates make the host panic                      TestACertificateIsNotNeeded
 //	odd entries of a log make the host panic              TestEntriesThatMislead
