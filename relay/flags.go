@@ -78,7 +78,7 @@ func parse(args []string) (subcommand, *call, error) {
 	set.StringVar(&c.logLevel, "log-level", "info", "")
 	set.BoolVar(&c.json, "json", false, "")
 	set.StringVar(&c.node, "node", "", "")
-	set.StringVar(&c.role, "role", "write", "")
+	set.StringVar(&c.role, "role", "", "")
 	set.StringVar(&c.expires, "expires", "", "")
 	set.BoolVar(&showVersion, "version", false, "")
 	var words []string
@@ -100,6 +100,9 @@ func parse(args []string) (subcommand, *call, error) {
 		words = []string{"version"}
 	}
 	what, rest, err := find(words)
+	if err == nil && what.words != "token create" && (c.node != "" || c.role != "" || c.expires != "") {
+		err = errors.New("--node, --role and --expires belong to vitals-relay token create")
+	}
 	c.arguments = rest
 	return what, c, err
 }

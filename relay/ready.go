@@ -25,6 +25,9 @@ func (r *relay) ready() (ok bool, reasons []string) {
 	if bound := int64(c.MaxBytes); c.WhenFull == "refuse" && bound > 0 && q.UndeliveredBytes >= bound {
 		reasons = append(reasons, fmt.Sprintf("the queue holds %d MB that are not delivered, and max_bytes is %d MB", q.UndeliveredBytes>>20, bound>>20))
 	}
+	if r.guard.Blind() {
+		reasons = append(reasons, "the tokens cannot be read")
+	}
 	if err := r.door.Trouble(); err != nil && len(reasons) == 0 {
 		reasons = append(reasons, trouble(err))
 	}

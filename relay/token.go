@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -50,7 +51,7 @@ func (r *relay) controlTokens(mux *http.ServeMux) {
 
 // createToken prints a new token, and where to write it down.
 func createToken(ctx context.Context, stdout io.Writer, f flags) error {
-	in := tokenRequest{Node: f.node, Role: auth.Role(f.role)}
+	in := tokenRequest{Node: f.node, Role: auth.Role(cmp.Or(f.role, "write"))}
 	if f.expires != "" {
 		var lifetime nodefile.Duration
 		if err := lifetime.UnmarshalText([]byte(f.expires)); err != nil || lifetime <= 0 {

@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -256,7 +257,7 @@ func TestReadingNeedsAToken(t *testing.T) {
 	read, _ := g.token("--role", "read")
 	write, _ := g.token("--node", "*")
 	basic := func(token string) string { return "Basic " + base64.StdEncoding.EncodeToString([]byte("me:"+token)) }
-	for _, path := range []string{"/", "/fragment", "/api/nodes", "/api/status", "/assets/app.js"} {
+	for _, path := range []string{"/", "/relay", "/api/nodes", "/api/status", "/api/events"} {
 		for what, c := range map[string]struct {
 			authorization string
 			status        int
@@ -366,7 +367,7 @@ func canaries(t *testing.T, mode, level string) {
 			}
 		}
 	}
-	for _, path := range []string{"/", "/fragment", "/api/nodes", "/api/status", "/metrics", "/ready"} {
+	for _, path := range []string{"/", "/relay", "/api/nodes", "/api/status", "/api/events", "/metrics", "/ready"} {
 		req, err := http.NewRequest("GET", g.url+path, nil)
 		if err != nil {
 			t.Fatal(err)
@@ -393,5 +394,77 @@ func canaries(t *testing.T, mode, level string) {
 	}
 	if mode == "required" && level == "debug" && !strings.Contains(told.String(), "a request is refused") {
 		t.Error("the log does not say that requests were refused")
+	}
+}
+
+// Over TLS a node's certificate is as good as a token, for its own lines.
+func TestNodeWithACertificate(t *testing.T) {
+	t.Parallel()
+	certificate, key := selfSigned(t) // for localhost, and its own authority
+	files := newMachine(t)
+	crt, pem := files.file("tls.crt", certificate), files.file("tls.key", key)
+	g := newGate(t, fmt.Sprintf("%s[relay.tls]\n  cert_file = %q\n  key_file = %q\n  client_ca_file = %q\n", required, crt, pem, crt))
+	node := g.file("node.toml", fmt.Sprintf(`
+[agent]
+  hostname = "localhost"
+  interval = "1s"
+  flush_interval = "1s"
+  buffer_directory = "$DIR/buffer"
+[[outputs.influxdb]]
+  urls = [%q]
+  database = "d"
+  skip_database_creation = true
+  tls_ca = %q
+  tls_cert = %q
+  tls_key = %q
+[[inputs.ram]]
+[[inputs.ram]]
+  alias = "spoof"
+  [inputs.ram.tags]
+    host = "pi-2"
+`, g.url, crt, crt, pem))
+	g.start("vitals-agent", "--config", node)
+	eventually(t, 60*time.Second, func() string {
+		if kept := g.kept(); strings.Count(kept, "mem,host=localhost ") < 3 {
+			return "kept: " + kept
+		}
+		return ""
+	})
+	if kept := g.kept(); strings.Contains(kept, "pi-2") {
+		t.Errorf("another node's lines were kept: %q", kept)
+	}
+	eventually(t, 60*time.Second, func() string {
+		if status := g.ask("status", "--json"); strings.Contains(status, `"bad_lines": 0,`) {
+			return status
+		}
+		return ""
+	})
+}
+
+// SIGHUP brings in tokens that somebody put into the file, and drops no
+// connection.
+func TestTokensAreReadAgain(t *testing.T) {
+	t.Parallel()
+	g := newGate(t, required)
+	token, id := g.token("--node", "*")
+	g.wants("the token", 204, "", "/write?db=d", "Token "+token, "m v=1 1\n")
+	file := g.read("relay/tokens.json")
+	g.file("relay/tokens.json", strings.ReplaceAll(file, id, "other"))
+	g.relay.cmd.Process.Signal(syscall.SIGHUP)
+	eventually(t, 30*time.Second, func() string {
+		if status, body := g.write("/write?db=d", "Token "+token, "m v=1 1\n"); status != 401 {
+			return fmt.Sprint(status, body)
+		}
+		return ""
+	})
+	g.wants("the same secret by another name", 204, "", "/write?db=d", "Token "+strings.Replace(token, id, "other", 1), "m v=1 1\n")
+	g.file("relay/tokens.json", "{")
+	g.relay.stop()
+	g.relay = g.start("vitals-relay", "--config", g.path("relay.toml"))
+	g.wait()
+	g.wants("tokens that cannot be read", 503, "", "/write?db=d", "Token "+token, "m v=1 1\n")
+	g.wants("tokens that cannot be read, v2", 503, "", "/api/v2/write?bucket=d", "Token "+token, "m v=1 1\n")
+	if status := g.ask("status"); !strings.Contains(status, "ALARM: writers are checked, but the tokens are not known") {
+		t.Errorf("status:\n%s", status)
 	}
 }

@@ -587,3 +587,47 @@ func BenchmarkAdmit(b *testing.B) {
 		}
 	}
 }
+
+func TestTokensThatEndSoon(t *testing.T) {
+	l := newLab(t, nil)
+	day := 24 * time.Hour
+	for _, c := range []struct {
+		node     string
+		lifetime time.Duration
+	}{{"soon", 5 * day}, {"later", 30 * day}, {"never", 0}, {"rotated", 5 * day}, {"rotated", 90 * day}} {
+		_, token := l.create(c.node, Write, c.lifetime)
+		l.wants(c.node, token, Write, nil)
+	}
+	l.create("unused", Write, 5*day)
+	if alarms := l.Alarms(); len(alarms) != 1 || !strings.Contains(alarms[0], `"soon") ends on 2026-03-06`) {
+		t.Error(alarms)
+	}
+	l.pass(6 * day)
+	if alarms := l.Alarms(); len(alarms) != 1 || !strings.Contains(alarms[0], `"soon") has ended on 2026-03-06`) {
+		t.Error(alarms)
+	}
+}
+
+// FuzzShown tries every header and query: nothing panics, and only the token
+// itself is right.
+func FuzzShown(f *testing.F) {
+	dir := f.TempDir()
+	g := New(Config{Mode: Required, NodeCheck: Enforce, Directory: dir, Now: time.Now, Logger: slog.New(slog.DiscardHandler)})
+	_, token, err := g.Create("pi-1", Write, 0)
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, seed := range []string{"", "Token TOKEN", "Bearer TOKEN", "Token u:TOKEN", "Basic dTpUT0tFTg==", "token  :TOKEN", "Basic", "vt__", "Bearer vt_a_b_c"} {
+		f.Add(seed, "db=d&u=a&p=TOKEN", "192.0.2.1:80")
+		f.Add(seed, "rp=;p=%zz", "[fe80::1%eth0]:80")
+	}
+	f.Fuzz(func(t *testing.T, header, query, remote string) {
+		r := httptest.NewRequest("POST", "/write", nil)
+		r.Header.Set("Authorization", strings.ReplaceAll(header, "TOKEN", token))
+		r.URL.RawQuery, r.RemoteAddr = strings.ReplaceAll(query, "TOKEN", token), remote
+		_, err := g.Admit(r, Write)
+		if err == nil && !strings.Contains(header+query, "TOKEN") && !strings.HasPrefix(strings.ToLower(header), "basic") {
+			t.Errorf("%q %q was let in", header, query)
+		}
+	})
+}

@@ -43,7 +43,11 @@ func (g *Guard) Reload() error {
 	defer g.mu.Unlock()
 	list, exists, err := readTokens(g.file())
 	if err == nil && !exists {
-		err = errNone
+		if g.tokens.Load() == nil {
+			g.trouble = errNone.Error()
+			return nil
+		}
+		err = errors.New("the file " + g.file() + " is gone")
 	}
 	if err != nil {
 		g.trouble = err.Error()

@@ -84,8 +84,7 @@ func unauthorizedV3(w http.ResponseWriter, err error) {
 		status, text = http.StatusBadRequest, "Authorization header was malformed, the request was not in the form of "+
 			"'Authorization: <auth-scheme> <token>', supported auth-schemes are Bearer, Token and Basic"
 	}
-	w.WriteHeader(status)
-	fmt.Fprintf(w, `{"error": %q}`, text)
+	v3Text(w, status, `{"error": "`+text+`"}`)
 }
 
 // slowDown tells a client that may come again: InfluxDB 1.x's clients drop
@@ -101,7 +100,7 @@ func (h *Handler) slowDown(w http.ResponseWriter, version int, slow *auth.SlowDo
 		v2Error(w, http.StatusTooManyRequests, "too many requests", slow.Reason)
 		return
 	}
-	http.Error(w, slow.Reason, http.StatusTooManyRequests)
+	v3Text(w, http.StatusTooManyRequests, slow.Reason)
 }
 
 // request takes the memory for one write of whoever has the grant.

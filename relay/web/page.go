@@ -19,6 +19,7 @@ type overview struct {
 	Version string // of the board: the stream of changes goes on from there
 	Summary summary
 	Setup   setupText
+	Checked bool // a new node needs a token
 }
 
 // summary is what the overview tells besides the nodes.

@@ -199,7 +199,12 @@ func (h *Handler) serveOverview(w http.ResponseWriter, r *http.Request) {
 		h.fail(w, err)
 		return
 	}
-	o.Setup = setup(r.Host, h.config.Status().Listen, h.config.Hostname)
+	status := h.config.Status()
+	o.Setup = setup(r.Host, status.Listen, h.config.Hostname)
+	o.Checked = status.Auth.Mode == auth.Required || status.Auth.Mode == auth.Observe
+	if r.TLS != nil {
+		o.Setup.URL = "https" + strings.TrimPrefix(o.Setup.URL, "http")
+	}
 	h.render(w, r, http.StatusOK, "overview.html", o)
 }
 

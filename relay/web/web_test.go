@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/rpicluster/vitals/relay/auth"
 	"github.com/rpicluster/vitals/relay/deliver"
 	"github.com/rpicluster/vitals/relay/fleet"
 	"github.com/rpicluster/vitals/relay/ingest"
@@ -292,6 +293,12 @@ func TestAddANodeOffersAnAddressThatOthersReach(t *testing.T) {
 	status.Listen = "127.0.0.1:8391"
 	_, body := get(t, nil, status, "/")
 	contains(t, body, `listen = ":8391"`)
+	if strings.Contains(body, "VITALS_TOKEN") {
+		t.Error("the page asks for a token that nobody checks")
+	}
+	status.Auth.Mode = auth.Required
+	_, body = get(t, nil, status, "/")
+	contains(t, body, `password = "${VITALS_TOKEN}"`, "vitals-relay token create --node NAME")
 }
 
 func TestFactsAreWhatPeopleRead(t *testing.T) {
