@@ -24,6 +24,7 @@ import (
 	"github.com/rpicluster/vitals/relay/ingest"
 	"github.com/rpicluster/vitals/relay/metrics"
 	"github.com/rpicluster/vitals/relay/provision"
+	"github.com/rpicluster/vitals/relay/query"
 	"github.com/rpicluster/vitals/relay/queue"
 	"github.com/rpicluster/vitals/relay/web"
 )
@@ -49,6 +50,7 @@ type relay struct {
 	certificates *auth.Certificates
 	door         *ingest.Handler
 	connections  *connections.Limiter
+	queries      *query.Proxy // nil: none is passed on
 
 	work     sync.WaitGroup // what runs besides serving requests and delivering
 	stopping chan struct{}  // closed when no more requests are taken
@@ -119,14 +121,23 @@ func (r *relay) build() error {
 
 func (r *relay) newDoor(pages http.Handler) *ingest.Handler {
 	l, d := &r.config.Limits, &r.config.Door
-	return ingest.New(ingest.Config{
+	c := ingest.Config{
 		Queue: r.queue, Databases: r.databases, Fleet: r.fleet, Guard: r.guard, Next: pages, ID: r.id, Logger: r.log, Ready: r.ready,
 		Acked: r.acks.Observe, Crowded: connections.Crowded,
 		Versions: ingest.Versions{V1: d.Version1, V2: d.Version2, V3: d.Version3, Shared: d.AnswerAs},
 		MaxBody:  int64(l.MaxBody), MaxCompressedBody: int64(l.MaxCompressedBody), MaxInFlight: int64(l.MaxInFlight), MaxRatio: int64(l.MaxRatio),
 		Lines:   line.Limits{Line: int(l.MaxLine), Tags: l.MaxTags, Fields: l.MaxFields, Key: int(l.MaxKey), TagValue: int(l.MaxTagValue)},
 		MinRate: int64(l.MinRate), Patience: l.BodySilence.Std(), BodyTimeout: l.BodyTimeout.Std(),
-	})
+	}
+	if q := &r.config.Query; q.URL != "" {
+		r.queries = query.New(query.Config{
+			URL: q.URL, Username: q.Username, Password: q.Password, Token: q.Token, ForwardCredentials: q.ForwardCredentials,
+			Timeout: q.Timeout.Std(), MaxConcurrent: q.MaxConcurrent, MaxAnswer: int64(q.MaxAnswer), TLS: q.TLS(),
+			Headers: map[string]string{ingest.IDHeader: r.id},
+		})
+		c.Queries, c.AllowWrites = r.queries, q.AllowWrites
+	}
+	return ingest.New(c)
 }
 
 func (r *relay) spool() spool.Config {
@@ -180,6 +191,9 @@ func (r *relay) close() error {
 	r.work.Wait()
 	for _, d := range r.all() {
 		d.stop()
+	}
+	if r.queries != nil {
+		r.queries.Close()
 	}
 	if err := r.writeLeft(); err != nil {
 		r.log.Warn("what the destinations have not got cannot be noted", "error", err)

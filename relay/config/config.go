@@ -32,6 +32,7 @@ type Config struct {
 
 	Limits       Limits
 	Door         Door
+	Query        Query
 	Destinations []Destination
 	Auth         Auth
 	TLS          TLS
@@ -86,10 +87,11 @@ type Self struct {
 type top struct {
 	Listen        string `toml:"listen"`
 	DataDirectory string `toml:"data_directory"`
+	QueryURL      string `toml:"query_url"`
 }
 
 // subTables are the tables below [relay].
-var subTables = []string{"limits", "door", "destinations", "auth", "tls", "queue", "provision", "fleet", "self"}
+var subTables = []string{"limits", "door", "query", "destinations", "auth", "tls", "queue", "provision", "fleet", "self"}
 
 // later names the tables that a relay will have one day, so that their
 // absence is not taken for a spelling mistake.
@@ -133,7 +135,7 @@ func Load(path string) (*Config, error) {
 func fromFile(f *nodefile.File) (*Config, error) {
 	section, _ := f.Table("relay")
 	c := &Config{
-		Limits: defaultLimits(), Door: defaultDoor(),
+		Limits: defaultLimits(), Door: defaultDoor(), Query: defaultQuery(),
 		Auth: Auth{Mode: "off", NodeCheck: "enforce"},
 		Queue: Queue{
 			Kind: "files", MaxBytes: 10e9, WhenFull: "refuse", MinFreeBytes: 256 << 20,
@@ -159,7 +161,7 @@ func fromFile(f *nodefile.File) (*Config, error) {
 	for key, part := range map[string]interface {
 		validate(*nodefile.Section) []error
 	}{
-		"limits": &c.Limits, "door": &c.Door, "auth": &c.Auth, "tls": &c.TLS, "queue": &c.Queue, "provision": &c.Provision, "fleet": &c.Fleet,
+		"limits": &c.Limits, "door": &c.Door, "query": &c.Query, "auth": &c.Auth, "tls": &c.TLS, "queue": &c.Queue, "provision": &c.Provision, "fleet": &c.Fleet,
 		"self": &c.Self,
 	} {
 		errs = append(errs, decodeOne(sub, key, part)...)
@@ -231,7 +233,10 @@ func (c *Config) decodeTop(s *nodefile.Section) []error {
 	if err := s.Decode(&t); err != nil {
 		errs = append(errs, err)
 	}
-	c.Listen, c.DataDirectory = t.Listen, t.DataDirectory
+	c.Listen, c.DataDirectory, c.Query.URL = t.Listen, t.DataDirectory, t.QueryURL
+	if mistake := urlMistake(t.QueryURL); t.QueryURL != "" && mistake != "" {
+		errs = append(errs, s.Errorf("query_url", "%s", mistake))
+	}
 	if err := checkListen(t.Listen); err != nil {
 		errs = append(errs, s.Errorf("listen", "%v", err))
 	}

@@ -47,8 +47,9 @@ func TestDefaults(t *testing.T) {
 			BodyTimeout: nodefile.Duration(10 * time.Minute), IdleTimeout: nodefile.Duration(2 * time.Minute),
 			MaxConnections: 4096, MaxConnectionsPerAddress: 512,
 		},
-		Door: Door{Version1: "1.8.10", Version2: "v2.7.11", Version3: "3.10.1", AnswerAs: 1},
-		Auth: Auth{Mode: "off", NodeCheck: "enforce"},
+		Door:  Door{Version1: "1.8.10", Version2: "v2.7.11", Version3: "3.10.1", AnswerAs: 1},
+		Query: Query{Timeout: nodefile.Duration(time.Minute), MaxConcurrent: 16, MaxAnswer: 256 << 20},
+		Auth:  Auth{Mode: "off", NodeCheck: "enforce"},
 		Queue: Queue{
 			Kind: "files", MaxBytes: 10e9, WhenFull: "refuse", MinFreeBytes: 256 << 20,
 			KeptBytes: 1e9, KeptAge: nodefile.Duration(168 * time.Hour),
@@ -138,7 +139,7 @@ insecure_skip_verify = true
 func TestMistakes(t *testing.T) {
 	tests := []struct{ name, text, want string }{
 		{"misspelt key", "[relay]\nlisen = ':1'", `node.toml:2:1: relay.lisen: unknown option; did you mean "listen"?`},
-		{"misspelt table", "[relay]\n[relay.que]\n", `node.toml:2:1: relay.que: unknown table; did you mean "queue"?`},
+		{"misspelt table", "[relay]\n[relay.queu]\n", `node.toml:2:1: relay.queu: unknown table; did you mean "queue"?`},
 		{"misspelt array", "[[relay.destination]]\nname='x'\n", `node.toml:1:1: relay.destination: unknown table; did you mean "destinations"?`},
 		{"open unawares", "[relay]\nlisten = ':8186'", `node.toml:2:1: relay.listen: with ":8186" every machine of the network may write, as none is checked: write mode = "required" below [relay.auth] and give each node a token (vitals-relay token create --node NAME), or open = true below [relay.auth] if every machine may be trusted`},
 		{"open unawares, auth off", "[relay]\nlisten = '192.168.0.1:8186'\n[relay.auth]\nmode = 'off'", `node.toml:2:1: relay.listen: with "192.168.0.1:8186" every machine of the network may write, as none is checked: write mode = "required" below [relay.auth] and give each node a token (vitals-relay token create --node NAME), or open = true below [relay.auth] if every machine may be trusted`},
@@ -160,6 +161,9 @@ func TestMistakes(t *testing.T) {
 		{"moved", "[relay]\nmax_body = '5MB'", `node.toml:2:1: relay.max_body: unknown option; use max_body below [relay.limits]`},
 		{"no version", "[relay.door]\nversion_1 = 'new'", `node.toml:2:1: relay.door.version_1: must be like "1.8.10": clients read it as a number`},
 		{"whose answers", "[relay.door]\nanswer_as = 4", `node.toml:2:1: relay.door.answer_as: must be 1, 2 or 3: the InfluxDB whose /ping and /health the relay has`},
+		{"query url", "[relay]\nquery_url = 'influx'", `node.toml:2:1: relay.query_url: must be like "http://127.0.0.1:8086"`},
+		{"credentials of queries", "[relay.query]\ntoken_file = 'token'\nforward_credentials = true", `node.toml:3:1: relay.query.forward_credentials: shows the server what the client shows; remove username and token_file, or it`},
+		{"no certificate", "[relay.query]\nca_file = 'token'", `node.toml:2:1: relay.query.ca_file: token holds no certificate`},
 		{"no name", "[[relay.destinations]]\nurl = 'http://x'", `node.toml:1:1: relay.destinations.name: is missing; choose one that stays, such as "influxdb": the destination's progress is kept under it`},
 		{"path as name", "[[relay.destinations]]\nname = '../x'\nurl = 'http://x'", `node.toml:2:1: relay.destinations.name: "../x" cannot be a directory's name; use letters, digits, dots, dashes and underscores`},
 		{"no url", "[[relay.destinations]]\nname = 'x'", `node.toml:1:1: relay.destinations.url: is missing; write url = "http://127.0.0.1:8086"`},

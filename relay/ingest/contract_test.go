@@ -261,8 +261,8 @@ func TestQueries(t *testing.T) {
 		{name: "misspelt", target: "/query?q=CREATE+DATABASE", headers: id,
 			want: v1Fails("400 Bad Request", `error parsing query: found EOF, expected identifier at line 1, char 16`, `error parsing query: found EOF, expected identifier at line 1, char 16`)},
 		{name: "a question", method: "GET", target: "/query?q=SELECT+1", headers: id,
-			want: v1Fails("400 Bad Request", "vitals-relay does not answer queries, ask InfluxDB itself; it knows CREATE DATABASE, CREATE RETENTION POLICY, SHOW DATABASES and SHOW RETENTION POLICIES (statement is not known: SELECT 1)",
-				"vitals-relay does not answer queries, ask InfluxDB itself; it knows CREATE DATABASE, CREATE RETENTION POLICY, SHOW DATABASES and SHOW RETENTION POLICIES (statement is not known: SELECT 1)")},
+			want: v1Fails("400 Bad Request", "vitals-relay does not answer queries, ask InfluxDB itself, or set query_url below [relay]; it knows CREATE DATABASE, CREATE RETENTION POLICY, SHOW DATABASES and SHOW RETENTION POLICIES (statement is not known: SELECT 1)",
+				"vitals-relay does not answer queries, ask InfluxDB itself, or set query_url below [relay]; it knows CREATE DATABASE, CREATE RETENTION POLICY, SHOW DATABASES and SHOW RETENTION POLICIES (statement is not known: SELECT 1)")},
 		{name: "wrong method", method: "DELETE", target: "/query", headers: id,
 			want: "405 Method Not Allowed\nAllow: GET, OPTIONS, POST\nContent-Type: text/plain; charset=utf-8\nX-Content-Type-Options: nosniff\nX-Influxdb-Build: OSS\nX-Influxdb-Version: 1.8.10\n\nMethod Not Allowed\n"},
 	}

@@ -8,6 +8,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"runtime/debug"
 	"strings"
 	"sync"
@@ -37,13 +38,22 @@ type Databases interface {
 	Policies(database string) ([]influxql.Policy, bool)
 }
 
+// Queries answers what is only asked, elsewhere. With an error nothing is answered
+// yet.
+type Queries interface {
+	Pass(w http.ResponseWriter, r *http.Request, form url.Values) error
+}
+
 // Config is what the door needs. Queue and Databases are required.
 type Config struct {
 	Queue     Queue
 	Databases Databases
-	Fleet     Fleet        // nil: nobody looks
-	Guard     Guard        // nil: everybody may write
-	Next      http.Handler // answers every path that is not InfluxDB's; nil: 404
+	Fleet     Fleet   // nil: nobody looks
+	Guard     Guard   // nil: everybody may write
+	Queries   Queries // nil: the door knows a few statements, and no other
+	// AllowWrites passes on statements that do more than read.
+	AllowWrites bool
+	Next        http.Handler // answers every path that is not InfluxDB's; nil: 404
 
 	// ID is this relay's own: a write that carries it in IDHeader has come
 	// back. Empty: none does.

@@ -55,8 +55,13 @@ func (h *Handler) query(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	statements, err := influxql.Parse(text)
-	if errors.Is(err, influxql.ErrUnknown) {
-		v1Error(w, http.StatusBadRequest, "vitals-relay does not answer queries, ask InfluxDB itself; "+
+	unknown := errors.Is(err, influxql.ErrUnknown)
+	switch {
+	case h.config.Queries != nil && (unknown || err == nil && !slices.ContainsFunc(statements, creates)):
+		h.passOn(w, r, grant, text, pretty)
+		return
+	case unknown:
+		v1Error(w, http.StatusBadRequest, "vitals-relay does not answer queries, ask InfluxDB itself, or set query_url below [relay]; "+
 			"it knows CREATE DATABASE, CREATE RETENTION POLICY, SHOW DATABASES and SHOW RETENTION POLICIES ("+err.Error()+")", pretty)
 		return
 	}

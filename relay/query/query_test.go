@@ -1,0 +1,196 @@
+package query
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// between starts a server that answers with answer and a proxy before it.
+func between(t *testing.T, c Config, answer http.HandlerFunc) (url string) {
+	t.Helper()
+	server := httptest.NewServer(answer)
+	t.Cleanup(server.Close)
+	c.URL = server.URL
+	c.MaxConcurrent = max(1, c.MaxConcurrent)
+	if c.Timeout == 0 {
+		c.Timeout = 20 * time.Second
+	}
+	if c.MaxAnswer == 0 {
+		c.MaxAnswer = 1 << 20
+	}
+	p := New(c)
+	t.Cleanup(p.Close)
+	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.ParseForm()
+		if err := p.Pass(w, r, r.Form); err != nil {
+			http.Error(w, err.Error(), http.StatusBadGateway)
+		}
+	}))
+	t.Cleanup(front.Close)
+	return front.URL
+}
+
+// heard is what the server is asked, in one text.
+func heard(r *http.Request) string {
+	r.ParseForm()
+	r.Header.Del("Content-Length")
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s %s\n%s\n", r.Method, r.URL.Path, r.Form.Encode())
+	r.Header.Write(&b)
+	return strings.ReplaceAll(b.String(), "\r\n", "\n")
+}
+
+func TestWhatIsPassedOn(t *testing.T) {
+	headers := http.Header{
+		"Authorization": {"Token client:secret"}, "Accept": {"text/csv"}, "Accept-Encoding": {"gzip"}, "User-Agent": {"grafana"},
+		"Connection": {"x-hop"}, "X-Hop": {"1"}, "Cookie": {"a=b"}, "X-Forwarded-For": {"1.2.3.4"}, "Te": {"trailers"},
+	}
+	const params = "q=SELECT+v+FROM+m&db=d&u=client&p=secret&pretty=true&chunked=true&chunk_size=10&epoch=ms"
+	const passed = "chunk_size=10&chunked=true&db=d&epoch=ms&pretty=true&q=SELECT+v+FROM+m\n"
+	const kept = "Accept: text/csv\nAccept-Encoding: gzip\n"
+	tests := []struct {
+		name, method string
+		config       Config
+		want         string
+	}{
+		{"GET, with a token", "GET", Config{Token: "own"}, "GET /query\n" + passed + kept + "Authorization: Token own\nUser-Agent: grafana\n"},
+		{"POST, with a password", "POST", Config{Username: "me", Password: "pw"}, "POST /query\n" + passed + kept + "Authorization: Basic bWU6cHc=\nContent-Type: application/x-www-form-urlencoded\nUser-Agent: grafana\n"},
+		{"without any", "GET", Config{}, "GET /query\n" + passed + kept + "User-Agent: grafana\n"},
+		{"with the client's", "GET", Config{Token: "own", ForwardCredentials: true}, "GET /query\n" +
+			"chunk_size=10&chunked=true&db=d&epoch=ms&p=secret&pretty=true&q=SELECT+v+FROM+m&u=client\n" + kept + "Authorization: Token client:secret\nUser-Agent: grafana\n"},
+		{"with the relay's mark", "GET", Config{Headers: map[string]string{"Vitals-Relay": "id"}}, "GET /query\n" + passed + kept + "User-Agent: grafana\nVitals-Relay: id\n"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			var got string
+			front := between(t, tt.config, func(w http.ResponseWriter, r *http.Request) {
+				got = heard(r)
+				w.Header().Set("Content-Type", "text/csv")
+				w.Header().Set("Set-Cookie", "c=d")
+				w.Header().Set("X-Influxdb-Version", "9")
+				w.WriteHeader(http.StatusTeapot)
+				io.WriteString(w, "a,b")
+			})
+			target, body := front+"/query?"+params, io.Reader(nil)
+			if tt.method == "POST" {
+				target, body = front+"/query?db=d", strings.NewReader(strings.ReplaceAll(params, "&db=d", ""))
+			}
+			req, _ := http.NewRequest(tt.method, target, body)
+			req.Header = headers.Clone()
+			if tt.method == "POST" {
+				req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+			}
+			resp, err := http.DefaultTransport.RoundTrip(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer resp.Body.Close()
+			answer, _ := io.ReadAll(resp.Body)
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Error(diff)
+			}
+			if resp.StatusCode != 418 || string(answer) != "a,b" || resp.Header.Get("Content-Type") != "text/csv" || resp.Header.Get("Set-Cookie") != "" || resp.Header.Get("X-Influxdb-Version") != "" {
+				t.Errorf("%s %v %q", resp.Status, resp.Header, answer)
+			}
+		})
+	}
+}
+
+func TestWhatIsNoAnswer(t *testing.T) {
+	for status, want := range map[int]error{302: ErrRedirect, 307: ErrRedirect, 401: ErrRefused, 403: ErrRefused} {
+		asked := 0
+		front := between(t, Config{Token: "own"}, func(w http.ResponseWriter, r *http.Request) {
+			asked++
+			http.Redirect(w, r, "/elsewhere", status)
+		})
+		if got := body(t, front); !strings.Contains(got, want.Error()) || asked != 1 {
+			t.Errorf("%d: %q, asked %d times", status, got, asked)
+		}
+	}
+	p := New(Config{URL: "http://127.0.0.1:1", MaxConcurrent: 1, Timeout: 10 * time.Second, MaxAnswer: 1})
+	err := p.Pass(httptest.NewRecorder(), httptest.NewRequest("GET", "/query", nil), url.Values{})
+	if !errors.Is(err, ErrUnreachable) {
+		t.Error(err)
+	}
+}
+
+func body(t *testing.T, url string) string {
+	t.Helper()
+	resp, err := http.Get(url)
+	if err != nil {
+		return err.Error()
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return string(text) + " " + err.Error()
+	}
+	return string(text)
+}
+
+func TestPiecesComeAsTheyAre(t *testing.T) {
+	next := make(chan struct{})
+	front := between(t, Config{}, func(w http.ResponseWriter, _ *http.Request) {
+		for range 3 {
+			io.WriteString(w, "piece\n")
+			w.(http.Flusher).Flush()
+			<-next
+		}
+	})
+	resp, err := http.Get(front)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	r := bufio.NewReader(resp.Body)
+	for range 3 { // the server waits until the client has each
+		if line, err := r.ReadString('\n'); err != nil || line != "piece\n" {
+			t.Fatalf("%q, %v", line, err)
+		}
+		next <- struct{}{}
+	}
+}
+
+func TestAnAnswerIsBounded(t *testing.T) {
+	front := between(t, Config{MaxAnswer: 1000}, func(w http.ResponseWriter, _ *http.Request) {
+		for range 1000 {
+			io.WriteString(w, strings.Repeat("x", 100))
+			w.(http.Flusher).Flush()
+		}
+	})
+	if got := body(t, front); len(got) > 1100 || !strings.Contains(got, "EOF") {
+		t.Errorf("%d bytes: %s", len(got), got[max(0, len(got)-100):])
+	}
+	slow := between(t, Config{Timeout: 200 * time.Millisecond}, func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+	if got := body(t, slow); !strings.Contains(got, ErrUnreachable.Error()) {
+		t.Errorf("%s", got)
+	}
+}
+
+func TestNotTooManyAtOnce(t *testing.T) {
+	entered, leave := make(chan struct{}), make(chan struct{})
+	front := between(t, Config{MaxConcurrent: 1}, func(http.ResponseWriter, *http.Request) {
+		entered <- struct{}{}
+		<-leave
+	})
+	done := make(chan string)
+	go func() { done <- body(t, front) }()
+	<-entered
+	if got := body(t, front); !strings.Contains(got, ErrBusy.Error()) {
+		t.Errorf("a second: %s", got)
+	}
+	close(leave)
+	if got := <-done; got != "" {
+		t.Errorf("the first: %s", got)
+	}
+}
