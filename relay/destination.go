@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"log/slog"
 	"path/filepath"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rpicluster/vitals/internal/influx"
@@ -25,6 +27,7 @@ type destination struct {
 	rejected    *deliver.Rejected
 	provisioner *provision.Provisioner // nil but for 1.x
 	proof       influx.Proof
+	warned      atomic.Int64 // when the log last told of rejected lines
 
 	cancel context.CancelFunc
 	work   sync.WaitGroup
@@ -94,6 +97,16 @@ func (r *relay) newClient(c config.Destination) (*influx.Client, error) {
 	})
 }
 
+// rejectionLevel is how loudly the log tells of rejected lines: once a minute is
+// enough, since status has the sum.
+func (d *destination) rejectionLevel(now time.Time) slog.Level {
+	last := d.warned.Load()
+	if now.UnixNano()-last < int64(time.Minute) || !d.warned.CompareAndSwap(last, now.UnixNano()) {
+		return slog.LevelDebug
+	}
+	return slog.LevelWarn
+}
+
 // newSender applies the delivery policy for one writer of a destination.
 func (r *relay) newSender(d *destination, refused func(lines int)) *influx.Sender {
 	c := d.config
@@ -106,7 +119,7 @@ func (r *relay) newSender(d *destination, refused func(lines int)) *influx.Sende
 			}
 			n := countLines(lines)
 			refused(n)
-			r.log.Warn("a destination refuses lines for good; they are set aside", "destination", d.name, "lines", n, "reason", reason)
+			r.log.Log(context.Background(), d.rejectionLevel(time.Now()), "a destination refuses lines for good; they are set aside", "destination", d.name, "lines", n, "reason", reason)
 			return nil
 		},
 	}

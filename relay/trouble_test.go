@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
@@ -42,6 +43,19 @@ func TestRefusedLinesRaiseAnAlarm(t *testing.T) {
 	}
 	if alarms := p.status().Alarms; len(alarms) != 0 {
 		t.Errorf("after the files were taken away: %q", alarms)
+	}
+}
+
+func TestTheLogIsNotFilledWithRefusedLines(t *testing.T) {
+	db := newInflux(t)
+	db.refuses = true
+	p := start(t, nodeFile(t, t.TempDir(), map[string]string{"influxdb": db.URL}))
+	for n := range int64(5) {
+		p.write(fmt.Sprintf("m,host=a v=1 %d\n", n+1))
+		p.eventually("refused", func() bool { return p.status().Destinations[0].RejectedLines == n+1 })
+	}
+	if n := strings.Count(p.stderr.String(), "they are set aside"); n != 1 {
+		t.Errorf("the log says so %d times:\n%s", n, p.stderr)
 	}
 }
 
