@@ -68,7 +68,7 @@ func (d *destination) rejectedAlarms() (alarms []string) {
 		if n := d.Status().RejectedLines; n > 0 {
 			what = plural(n, "line") + " that it refused for good"
 		}
-		text := fmt.Sprintf("%s: %s, set aside in %s; look at them, then move or remove the files", d.name, what, d.rejected.Directory())
+		text := fmt.Sprintf("%s: %s, set aside in %s; vitals-relay rejected show %s prints them, rejected retry sends them again, rejected drop gives them up", d.name, what, d.rejected.Directory(), d.name)
 		if reason := d.rejected.LastReason(); reason != "" {
 			text += "; the last reason: " + reason
 		}

@@ -13,7 +13,8 @@ import (
 // subcommand is something that the program can be told to do.
 type subcommand struct {
 	words string // after the program's name; empty: what it does without any
-	takes int    // how many arguments follow the words
+	takes int    // how many arguments follow the words, at least
+	most  int    // … and at most, if that is more
 	usage string // arguments and flags, as the help shows them
 	help  string // what it does; lines after the first stand below it
 	run   func(ctx context.Context, c *call) error
@@ -28,12 +29,12 @@ type call struct {
 
 // commands are all there are, in the order of the help.
 func commands() []subcommand {
-	return slices.Concat(runCommands(), showCommands(), tokenCommands(), []subcommand{
-		{"version", 0, "", "", func(_ context.Context, c *call) error {
+	return slices.Concat(runCommands(), showCommands(), rejectedCommands(), tokenCommands(), []subcommand{
+		{words: "version", usage: "", help: "", run: func(_ context.Context, c *call) error {
 			_, err := fmt.Fprintf(c.stdout, "vitals-relay %s\n", version)
 			return err
 		}},
-		{"help", 0, "", "", func(_ context.Context, c *call) error {
+		{words: "help", usage: "", help: "", run: func(_ context.Context, c *call) error {
 			_, err := io.WriteString(c.stdout, help())
 			return err
 		}},
@@ -43,38 +44,40 @@ func commands() []subcommand {
 func runCommands() []subcommand {
 	run := func(ctx context.Context, c *call) error { return serve(ctx, c.flags, c.stderr) }
 	return []subcommand{
-		{"", 0, "[--config FILE]", "run until SIGINT or SIGTERM", run},
-		{"run", 0, "[--config FILE]", "", run},
-		{"config check", 0, "[--config FILE]", "say what is wrong with the node file",
-			func(_ context.Context, c *call) error { return checkConfig(c.flags, c.stdout) }},
-		{"reload", 0, "[--json]", "read the node file again: destinations, and\nthe files with tokens and certificates",
-			func(ctx context.Context, c *call) error { return askReload(ctx, c.stdout, c.json) }},
+		{words: "", usage: "[--config FILE]", help: "run until SIGINT or SIGTERM", run: run},
+		{words: "run", usage: "[--config FILE]", help: "", run: run},
+		{words: "config check", usage: "[--config FILE]", help: "say what is wrong with the node file",
+			run: func(_ context.Context, c *call) error { return checkConfig(c.flags, c.stdout) }},
+		{words: "reload", usage: "[--json]", help: "read the node file again: destinations, and\nthe files with tokens and certificates",
+			run: func(ctx context.Context, c *call) error { return askReload(ctx, c.stdout, c.json) }},
 	}
 }
 
 func showCommands() []subcommand {
 	return []subcommand{
-		{"status", 0, "[--json]", "destinations, backlog, counters; exit code 1\nif a required destination fails",
-			func(ctx context.Context, c *call) error { return showStatus(ctx, c.stdout, c.json) }},
-		{"nodes", 0, "[--json]", "every node and its vitals",
-			func(ctx context.Context, c *call) error { return showNodes(ctx, c.stdout, c.json) }},
-		{"nodes forget", 1, "NAME", "remove a node until it writes again",
-			func(ctx context.Context, c *call) error { return forget(ctx, c.stdout, "nodes", c.arguments[0]) }},
-		{"destinations forget", 1, "NAME", "give up a destination that is no longer\nconfigured, with what it has not got",
-			func(ctx context.Context, c *call) error { return forget(ctx, c.stdout, "destinations", c.arguments[0]) }},
+		{words: "status", usage: "[--json]", help: "destinations, backlog, counters; exit code 1\nif a required destination fails",
+			run: func(ctx context.Context, c *call) error { return showStatus(ctx, c.stdout, c.json) }},
+		{words: "nodes", usage: "[--json]", help: "every node and its vitals",
+			run: func(ctx context.Context, c *call) error { return showNodes(ctx, c.stdout, c.json) }},
+		{words: "nodes forget", takes: 1, usage: "NAME", help: "remove a node until it writes again",
+			run: func(ctx context.Context, c *call) error { return forget(ctx, c.stdout, "nodes", c.arguments[0]) }},
+		{words: "destinations list", usage: "[--json]", help: "each with its state, backlog, rate and last error",
+			run: func(ctx context.Context, c *call) error { return listDestinations(ctx, c) }},
+		{words: "destinations forget", takes: 1, usage: "NAME", help: "give up a destination that is no longer\nconfigured, with what it has not got",
+			run: func(ctx context.Context, c *call) error { return forget(ctx, c.stdout, "destinations", c.arguments[0]) }},
 	}
 }
 
 func tokenCommands() []subcommand {
 	return []subcommand{
-		{"token create", 0, "--node NAME", "a secret with which a node may write its lines\n[--role write|read|admin] [--expires 90d]",
-			func(ctx context.Context, c *call) error { return createToken(ctx, c.stdout, c.flags) }},
-		{"token list", 0, "[--json]", "the tokens, and where each was last used",
-			func(ctx context.Context, c *call) error { return listTokens(ctx, c.stdout, c.json) }},
-		{"token revoke", 1, "ID", "refuse a token from now on",
-			func(ctx context.Context, c *call) error { return revokeToken(ctx, c.stdout, c.arguments[0]) }},
-		{"token observed", 0, "[--json]", "who would be refused, with mode = \"observe\"",
-			func(ctx context.Context, c *call) error { return listObserved(ctx, c.stdout, c.json) }},
+		{words: "token create", usage: "--node NAME", help: "a secret with which a node may write its lines\n[--role write|read|admin] [--expires 90d]",
+			run: func(ctx context.Context, c *call) error { return createToken(ctx, c.stdout, c.flags) }},
+		{words: "token list", usage: "[--json]", help: "the tokens, and where each was last used",
+			run: func(ctx context.Context, c *call) error { return listTokens(ctx, c.stdout, c.json) }},
+		{words: "token revoke", takes: 1, usage: "ID", help: "refuse a token from now on",
+			run: func(ctx context.Context, c *call) error { return revokeToken(ctx, c.stdout, c.arguments[0]) }},
+		{words: "token observed", usage: "[--json]", help: "who would be refused, with mode = \"observe\"",
+			run: func(ctx context.Context, c *call) error { return listObserved(ctx, c.stdout, c.json) }},
 	}
 }
 
@@ -89,7 +92,7 @@ func find(words []string) (subcommand, []string, error) {
 			best, length = c, len(own)
 		}
 	}
-	if rest := words[length:]; len(rest) == best.takes {
+	if rest := words[length:]; len(rest) >= best.takes && len(rest) <= max(best.takes, best.most) {
 		return best, rest, nil
 	}
 	var kin, names []string

@@ -1,8 +1,14 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"slices"
+	"text/tabwriter"
+	"time"
+
+	"github.com/rpicluster/vitals/internal/control"
+	"github.com/rpicluster/vitals/relay/web"
 )
 
 // all are the destinations of this moment.
@@ -43,4 +49,39 @@ func (r *relay) forget(name string) error {
 func (r *relay) unconfigured(names []string) []string {
 	all := r.all()
 	return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return named(all, name) != nil })
+}
+
+// listDestinations prints every destination.
+func listDestinations(ctx context.Context, c *call) error {
+	ctx, cancel := context.WithTimeout(ctx, ask)
+	defer cancel()
+	var s web.Status
+	if err := control.Get(ctx, "relay", "/status", &s); err != nil {
+		return err
+	}
+	if c.json {
+		return indent(c.stdout, s.Destinations)
+	}
+	t := tabwriter.NewWriter(c.stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "DESTINATION\tSTATE\tWAITING\tBYTES\tOLDEST\tPER MINUTE\tREJECTED\tDROPPED\tURL")
+	for _, d := range s.Destinations {
+		name, oldest := d.Name, "-"
+		if !d.Required {
+			name += " (optional)"
+		}
+		if !d.Backlog.Oldest.IsZero() {
+			oldest = time.Since(d.Backlog.Oldest).Round(time.Second).String()
+		}
+		fmt.Fprintf(t, "%s\t%s\t%d\t%s\t%s\t%.0f\t%d\t%d\t%s\n", name, d.State, d.Backlog.Lines, size(d.Backlog.Bytes), oldest,
+			d.LinesPerMinute, d.RejectedLines, d.Backlog.DroppedLines, d.URL)
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	for _, d := range s.Destinations {
+		if d.LastError != "" {
+			fmt.Fprintf(c.stdout, "%s: last error %s ago: %s\n", d.Name, time.Since(d.LastErrorAt).Round(time.Second), printable(d.LastError))
+		}
+	}
+	return nil
 }

@@ -336,7 +336,7 @@ func TestCommandLine(t *testing.T) {
 		{"help", help(), ""},
 		{"statu", "", `there is no command "statu"; did you mean "status"? See vitals-relay --help`},
 		{"nodes forget", "", `write: vitals-relay nodes [--json], or vitals-relay nodes forget NAME`},
-		{"destinations", "", `write: vitals-relay destinations forget NAME`},
+		{"destinations", "", `write: vitals-relay destinations list [--json], or vitals-relay destinations forget NAME`},
 		{"--confg x", "", `there is no flag --confg; did you mean --config? See vitals-relay --help`},
 		{"--bogus", "", `there is no flag --bogus; see vitals-relay --help`},
 		{"--config", "", `--config needs a value; see vitals-relay --help`},

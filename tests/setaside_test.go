@@ -72,6 +72,32 @@ func TestALineThatInfluxDBRefusesIsSetAside(t *testing.T) {
 	}
 }
 
+// Once what made InfluxDB refuse lines is mended, they are sent again.
+func TestRefusedLinesAreSentAgain(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, "", "")
+	c.db.start()
+	c.startRelay()
+	now := time.Now().UnixNano()
+	c.write("d", fmt.Sprintf("m v=1i %d\n", now))
+	c.delivered()
+	c.write("d", fmt.Sprintf("m,n=1 v=\"one\" %d\nm,n=2 v=\"two\" %d\n", now, now))
+	c.delivered()
+	stdout, stderr, code := run(t, c.command("vitals-relay", "rejected", "retry", "influxdb"))
+	if code != 1 || !strings.Contains(stdout, "0 lines stored, 2 refused again, 0 left") {
+		t.Errorf("before it is mended: exit code %d\n%s%s", code, stdout, stderr)
+	}
+	c.db.query("d", "DROP MEASUREMENT m")
+	stdout, stderr, code = run(t, c.command("vitals-relay", "rejected", "retry", "influxdb"))
+	if code != 0 || !strings.Contains(stdout, "2 lines stored, 0 refused again, 0 left") {
+		t.Errorf("after it is mended: exit code %d\n%s%s", code, stdout, stderr)
+	}
+	if rows := c.db.query("d", "SELECT count(v) FROM m"); len(rows) != 1 || fmt.Sprint(rows[0][1]) != "2" {
+		t.Errorf("stored: %v, want 2", rows)
+	}
+	requireNothingRejected(t, c.machine)
+}
+
 func TestANuisanceCostsOnlyItself(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, `plugin_directory = ["$DIR/plugins"]`, fourCollectors+`

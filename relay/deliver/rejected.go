@@ -3,7 +3,6 @@ package deliver
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -19,6 +18,7 @@ const (
 	rejectedFile  = 1 << 20  // a file of rejected lines is not continued beyond this size
 	rejectedTotal = 64 << 20 // of all files of a destination; the oldest go first
 	rejectedEnd   = ".lp"
+	rejectedName  = "20060102T150405.000000000Z"
 )
 
 // Rejected keeps the lines that a destination will never store, with the
@@ -28,6 +28,7 @@ const (
 type Rejected struct {
 	directory string
 	now       func() time.Time
+	retrying  sync.Mutex // one at a time; before mu
 
 	mu   sync.Mutex
 	file string // that is continued; empty: none yet
@@ -53,12 +54,8 @@ func (r *Rejected) Add(t influx.Target, lines []byte, reason string) error {
 		}
 	}
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "# %s db=%q rp=%q precision=%s: %s\n", now.Format(time.RFC3339), t.Database, t.RetentionPolicy, t.Precision,
-		strings.NewReplacer("\n", " ", "\r", " ").Replace(reason))
-	b.Write(lines)
-	if len(lines) > 0 && lines[len(lines)-1] != '\n' {
-		b.WriteByte('\n')
-	}
+	l := RejectedLines{Target: t, At: now.Format(time.RFC3339), Reason: reason, Lines: lines}
+	l.write(&b)
 	err := r.append(b.Bytes())
 	if errors.Is(err, fs.ErrNotExist) { // somebody has taken the file away
 		if err = r.begin(now); err == nil {
@@ -89,7 +86,7 @@ func (r *Rejected) begin(now time.Time) error {
 	if err := r.makeRoom(); err != nil {
 		return err
 	}
-	path := filepath.Join(r.directory, now.Format("20060102T150405.000000000Z")+rejectedEnd)
+	path := filepath.Join(r.directory, now.Format(rejectedName)+rejectedEnd)
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o640)
 	if err != nil {
 		return err
