@@ -379,8 +379,8 @@ func TestStrayFilesAreLeftAlone(t *testing.T) {
 	}
 }
 
-// Lost progress means sent again, from the first frame that is linked; never
-// skipped.
+// Lost progress means sent again, from the first frame there is; never skipped,
+// not even if links went the same way.
 func TestProgressLost(t *testing.T) {
 	for name, content := range map[string]string{
 		"missing": "", "empty": "\n", "garbage": "what?", "checksum": "2 crc32c=00000000\n",
@@ -411,6 +411,23 @@ func TestProgressLost(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestProgressAndLinkLost(t *testing.T) {
+	b := build(t, 5)
+	s := b.open()
+	mustDestination(t, s, "a")
+	mustDestination(t, s, "b")
+	mustAppendAtOnce(t, s, 5, 9)
+	mustClose(t, s)
+	for _, name := range []string{progressName, segmentName(1)} {
+		if err := os.Remove(filepath.Join(b.cfg.Directory, "destinations/a", name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s = b.open()
+	numbers, _ := rest(t, mustDestination(t, s, "a"))
+	wantNumbers(t, "a", numbers, sequence(0, 9))
 }
 
 // A crash between the links of a new segment leaves some destinations without

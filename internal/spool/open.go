@@ -137,6 +137,8 @@ func (s *Spool) loadDestinations(found map[uint64]*segment) error {
 		if err := s.loadLinks(found, d); err != nil {
 			return err
 		}
+	}
+	for _, d := range s.every() {
 		s.loadProgress(d)
 	}
 	return nil
@@ -199,15 +201,16 @@ func (s *Spool) stray(path string) {
 }
 
 // loadProgress reads how far d had come. Without a sound answer it begins
-// again with the first frame it links: sent twice, never skipped.
+// again with the first frame there is, for what has taken the progress may have
+// taken links from the same directory: sent twice, never skipped.
 func (s *Spool) loadProgress(d *Destination) {
 	n, err := readNumber(s.path(d.directory(), progressName))
 	if err == nil {
 		d.passed, d.saved = n, n
 		return
 	}
-	if len(d.queue) > 0 {
-		d.passed = d.queue[0].first - 1
+	if len(s.segments) > 0 {
+		d.passed = s.segments[0].first - 1
 	}
 	d.saved = anySeq // so that it is written down again
 	s.log.Error("progress is lost; beginning again with the first frame there is",
