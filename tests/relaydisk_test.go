@@ -77,7 +77,7 @@ func TestRelayFaultDiskFull(t *testing.T) {
 	refused := 0
 	for n := range runs {
 		names, away, killed := random.IntN(3) == 0, random.IntN(2) == 0, random.IntN(3) == 0
-		base := int64(1000+n) << perWriter
+		base := int64(100_000+n) << perWriter // no writer of a crowd
 		crowd := r.load(1+10*n, 10, 20*time.Millisecond)
 		if away {
 			r.sink.down()
