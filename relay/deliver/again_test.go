@@ -1,6 +1,7 @@
 package deliver
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"os"
@@ -138,6 +139,14 @@ func FuzzParseRejected(f *testing.F) {
 		}
 		if total > len(text) {
 			t.Errorf("%d bytes of lines in %d", total, len(text))
+		}
+		var b bytes.Buffer
+		in := RejectedLines{Target: influx.Target{Database: db, RetentionPolicy: rp, Precision: "us"}, At: "now", Reason: reason, Lines: []byte(spoof)}
+		in.write(&b)
+		in.write(&b)
+		got := parseRejected(b.Bytes())
+		if len(got) != 2 || got[1].Target != in.Target || string(got[1].Lines) != spoof {
+			t.Errorf("%+v came back as %+v", in, got)
 		}
 	})
 }
