@@ -37,9 +37,9 @@ func TestCollectd(t *testing.T) {
 		socket.says(fmt.Sprintf(`PUTVAL "n1/exec-test/gauge-x" interval=1 %d:%d.5`, clientBegin+i, i))
 		socket.says(fmt.Sprintf(`PUTVAL "n1/tail-test/derive-y" interval=1 %d:%d`, clientBegin+i, i))
 	}
-	socket.says("FLUSH")
 	for name, door := range doors {
 		eventually(t, time.Minute, func() string {
+			socket.says("FLUSH") // again and again: its threads may not have got so far
 			door.mu.Lock()
 			defer door.mu.Unlock()
 			if n := door.answers[400]; n < 2 || len(door.answers) != 1 {
@@ -49,6 +49,7 @@ func TestCollectd(t *testing.T) {
 		})
 	}
 	eventually(t, time.Minute, func() string {
+		socket.says("FLUSH")
 		for from, suffix := range map[string]string{"exec WHERE type = 'gauge'": ".5", "tail WHERE type = 'derive'": ""} {
 			rows, err := db.tryQuery("collectd", "SELECT value FROM "+from+" AND host = 'n1' AND instance = 'test'")
 			if err != nil || len(rows) != collectdPoints {
@@ -99,6 +100,7 @@ BaseDir "$DIR"
 PIDFile "$DIR/collectd.pid"
 TypesDB "/usr/share/collectd/types.db"
 Interval 3600
+WriteThreads 1
 LoadPlugin unixsock
 LoadPlugin write_http
 LoadPlugin write_influxdb_udp
