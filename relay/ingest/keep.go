@@ -73,7 +73,9 @@ func (q *request) pack(lines []byte) []byte {
 	}
 	q.sink.Reset()
 	if q.deflate == nil {
-		q.deflate, _ = gzip.NewWriterLevel(&q.sink, gzip.BestSpeed) // the level is valid
+		// Small tables: those of BestSpeed cost a small body more than its bytes,
+		// and every request would hold them.
+		q.deflate, _ = gzip.NewWriterLevel(&q.sink, gzip.StatelessCompression) // the level is valid
 	} else {
 		q.deflate.Reset(&q.sink)
 	}
