@@ -82,10 +82,17 @@ func (a *accepted) requireIn(t *testing.T, got map[int64]bool) {
 
 func TestRelayKilledUnderLoad(t *testing.T) {
 	t.Parallel()
+	for name, option := range map[string]string{"one write at a time": "", "a window of writes": "  in_flight = 4\n"} {
+		t.Run(name, func(t *testing.T) { killUnderLoad(t, option) })
+	}
+}
+
+func killUnderLoad(t *testing.T, option string) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
 	c := newCluster(t, "", "")
+	c.appendConfig(option)
 	c.db.start()
 	c.startRelay()
 
