@@ -2,9 +2,11 @@ package ingest
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -203,5 +205,42 @@ func TestOverItsLimitsAWriterComesAgain(t *testing.T) {
 		if len(d.queue.batches) != 1 {
 			t.Errorf("%s: %d batches", target, len(d.queue.batches))
 		}
+	}
+}
+
+// The table of docs/http.md that says who is refused is true.
+func TestTheDocumentedRefusals(t *testing.T) {
+	text, err := os.ReadFile("../../docs/http.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	errs := map[string]error{
+		"nothing": auth.ErrMissing, "a token that is unknown, revoked or expired": auth.ErrWrong, "a header of no known form": auth.ErrMalformed,
+		"a token that may only read": &auth.Forbidden{ID: "t1"}, "a token that is over its limits, or too many wrong ones": &auth.SlowDown{Reason: "slow"},
+		"one, while tokens cannot be read": auth.ErrUnavailable,
+	}
+	for row := range strings.Lines(string(text)) {
+		cells := strings.Split(row, "|")
+		refusal := errs[strings.TrimSpace(cells[min(1, len(cells)-1)])]
+		if refusal == nil {
+			continue
+		}
+		delete(errs, strings.TrimSpace(cells[1]))
+		for i, target := range []string{"/write?db=d", "/api/v2/write?bucket=d", "/api/v3/write_lp?db=d"} {
+			d := newDoor()
+			d.config.Guard = &guard{err: refusal}
+			resp := d.do(t, "POST", target, nil, unread{t})
+			body, err := io.ReadAll(resp.Body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			status, want, _ := strings.Cut(strings.TrimSpace(cells[2+i]), " ")
+			if got := strings.TrimSpace(string(body)); fmt.Sprint(resp.StatusCode) != status || want != "" && "`"+got+"`" != want {
+				t.Errorf("%s, %s: %d %s, said to be %s %s", cells[1], target, resp.StatusCode, got, status, want)
+			}
+		}
+	}
+	if len(errs) > 0 {
+		t.Errorf("not documented: %v", errs)
 	}
 }
