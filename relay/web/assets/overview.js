@@ -12,6 +12,7 @@ const cards = new Map(); // by the node's name
 for (const card of nodes.querySelectorAll(".card")) cards.set(card.dataset.key, card);
 
 const tagsOf = (card) => JSON.parse(card.dataset.tags || "{}");
+const known = new Set(); // tags that can be grouped by
 
 // container is where a card belongs: the list, or the section of its group.
 function container(card) {
@@ -38,7 +39,7 @@ function before(a, b) {
 // place puts a card where its rank belongs.
 function place(card) {
   const into = container(card);
-  const others = [...into.querySelectorAll(":scope > .card")].filter((c) => c !== card);
+  const others = [...into.children].filter((c) => c !== card && c.dataset.key !== undefined);
   let low = 0, high = others.length;
   while (low < high) {
     const middle = (low + high) >> 1;
@@ -49,15 +50,32 @@ function place(card) {
   if (card.parentElement !== into || card.nextElementSibling !== next) into.insertBefore(card, next);
 }
 
+// Cards that are to be placed. They come in crowds: when a fleet is new, all of
+// them at once.
+const misplaced = new Set();
+const crowd = 20;
+
+function placeSoon(card) {
+  if (misplaced.size === 0) requestAnimationFrame(placeAll);
+  misplaced.add(card);
+}
+
+function placeAll() {
+  if (misplaced.size < crowd) misplaced.forEach(place);
+  else for (const card of [...cards.values()].sort((a, b) => (before(a, b) ? -1 : 1))) container(card).append(card);
+  for (const card of misplaced) learnTags(card);
+  misplaced.clear();
+  tidy();
+}
+
 function take(html) {
   const fresh = element(html);
   const card = cards.get(fresh.dataset.key);
   if (!card) {
     cards.set(fresh.dataset.key, fresh);
     show(fresh);
-    place(fresh);
-    learnTags(fresh);
     age(fresh);
+    placeSoon(fresh);
     return;
   }
   const moved = card.dataset.rank !== fresh.dataset.rank || card.dataset.tags !== fresh.dataset.tags;
@@ -65,11 +83,7 @@ function take(html) {
   morph(card, fresh);
   card.hidden = hidden;
   age(card);
-  if (moved) {
-    place(card);
-    learnTags(card);
-    tidy();
-  }
+  if (moved) placeSoon(card);
   show(card);
 }
 
@@ -96,15 +110,16 @@ function showAll() {
 
 function learnTags(card) {
   for (const key of Object.keys(tagsOf(card))) {
-    if ([...group.options].some((o) => o.value === key)) continue;
+    if (known.has(key)) continue;
+    known.add(key);
     group.add(new Option(key, key));
     group.parentElement.hidden = false;
   }
 }
 
 function regroup() {
-  for (const card of cards.values()) place(card);
-  tidy();
+  for (const card of cards.values()) misplaced.add(card);
+  placeAll();
   nodes.classList.toggle("grouped", group.value !== "");
   showAll();
 }
@@ -138,6 +153,7 @@ if (navigator.clipboard) {
 follow(`/live?version=${live.dataset.version}`, {
   card: take,
   gone: (name) => {
+    misplaced.delete(cards.get(name));
     cards.get(name)?.remove();
     cards.delete(name);
     tidy();
