@@ -7,7 +7,7 @@ PATH="$PATH:/usr/sbin:/sbin"
 # command:package
 needs="cc:gcc readelf:binutils influxd:influxdb chromium:chromium protoc:protobuf-compiler
 qemu-arm-static:qemu-user-static ps:procps git:git node:nodejs npm:npm
-curl:curl collectd:collectd-core promtool:prometheus
+victoria-metrics:victoria-metrics curl:curl collectd:collectd-core promtool:prometheus
 strace:strace mount:mount mkfs.ext4:e2fsprogs mkfs.xfs:xfsprogs"
 python=/usr/bin/python3
 

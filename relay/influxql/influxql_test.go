@@ -51,7 +51,7 @@ func TestParse(t *testing.T) {
 
 func TestParseErrors(t *testing.T) {
 	tests := []struct{ text, want string }{
-		{`CREATE DATABASE`, "error parsing query: found EOF, expected identifier at line 1, char 16"},
+		{`CREATE DATABASE`, "error parsing query: found EOF, expected identifier at line 1, char 17"},
 		{`CREATE DATABASE 'x'`, "error parsing query: found ', expected identifier at line 1, char 17"},
 		{`CREATE DATABASE "x`, `error parsing query: found "x, expected identifier at line 1, char 17`},
 		{`CREATE DATABASE ""`, `error parsing query: found , expected identifier at line 1, char 17`},

@@ -132,8 +132,12 @@ func (p *parser) quotedName() string {
 }
 
 func (p *parser) expected(what string) error {
+	char := p.start - strings.LastIndexByte(p.text[:p.start], '\n')
+	if p.kind == end && what == "identifier" {
+		char++ // where InfluxDB looks for a name, it has read past the end
+	}
 	return fmt.Errorf("error parsing query: found %s, expected %s at line %d, char %d",
-		p.tok, what, 1+strings.Count(p.text[:p.start], "\n"), 1+p.start-(strings.LastIndexByte(p.text[:p.start], '\n')+1))
+		p.tok, what, 1+strings.Count(p.text[:p.start], "\n"), char)
 }
 
 // is reports whether the token is the keyword.

@@ -259,7 +259,7 @@ func TestQueries(t *testing.T) {
 			want: okay + "{\n    \"results\": [\n        {\n            \"statement_id\": 0\n        },\n        {\n            \"statement_id\": 1\n        }\n    ]\n}\n"},
 		{name: "no query", target: "/query", headers: id, want: v1Fails("400 Bad Request", `missing required parameter "q"`, `missing required parameter \"q\"`)},
 		{name: "misspelt", target: "/query?q=CREATE+DATABASE", headers: id,
-			want: v1Fails("400 Bad Request", `error parsing query: found EOF, expected identifier at line 1, char 16`, `error parsing query: found EOF, expected identifier at line 1, char 16`)},
+			want: v1Fails("400 Bad Request", `error parsing query: found EOF, expected identifier at line 1, char 17`, `error parsing query: found EOF, expected identifier at line 1, char 17`)},
 		{name: "a question", method: "GET", target: "/query?q=SELECT+1", headers: id,
 			want: v1Fails("400 Bad Request", "vitals-relay does not answer queries, ask InfluxDB itself, or set query_url below [relay]; it knows CREATE DATABASE, CREATE RETENTION POLICY, SHOW DATABASES and SHOW RETENTION POLICIES (statement is not known: SELECT 1)",
 				"vitals-relay does not answer queries, ask InfluxDB itself, or set query_url below [relay]; it knows CREATE DATABASE, CREATE RETENTION POLICY, SHOW DATABASES and SHOW RETENTION POLICIES (statement is not known: SELECT 1)")},

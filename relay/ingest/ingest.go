@@ -8,7 +8,6 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
-	"net/url"
 	"runtime/debug"
 	"strings"
 	"sync"
@@ -41,7 +40,7 @@ type Databases interface {
 // Queries answers what is only asked, elsewhere. With an error nothing is answered
 // yet.
 type Queries interface {
-	Pass(w http.ResponseWriter, r *http.Request, form url.Values) error
+	Pass(w http.ResponseWriter, r *http.Request) error
 }
 
 // Config is what the door needs. Queue and Databases are required.

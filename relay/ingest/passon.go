@@ -28,7 +28,7 @@ func (h *Handler) passOn(w http.ResponseWriter, r *http.Request, grant *auth.Gra
 		v1Error(w, http.StatusForbidden, fmt.Sprintf("error authorizing query: %s not authorized to execute this query, requires the role %s", grant.ID(), role), pretty)
 		return
 	}
-	switch err := h.config.Queries.Pass(w, r, r.Form); {
+	switch err := h.config.Queries.Pass(w, r); {
 	case err == nil:
 	case errors.Is(err, query.ErrBusy):
 		w.Header().Set("Retry-After", retryAfter())

@@ -18,8 +18,8 @@ type elsewhere struct {
 	fails error
 }
 
-func (e *elsewhere) Pass(w http.ResponseWriter, _ *http.Request, form url.Values) error {
-	e.asked = append(e.asked, form.Get("q"))
+func (e *elsewhere) Pass(w http.ResponseWriter, r *http.Request) error {
+	e.asked = append(e.asked, r.FormValue("q"))
 	if e.fails == nil {
 		io.WriteString(w, "the answer")
 	}

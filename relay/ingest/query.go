@@ -49,7 +49,7 @@ func (h *Handler) query(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	text := r.FormValue("q")
-	pretty := r.FormValue("pretty") == "true"
+	pretty := r.URL.Query().Get("pretty") == "true" // in the address, as InfluxDB
 	if text == "" {
 		v1Error(w, http.StatusBadRequest, `missing required parameter "q"`, pretty)
 		return

@@ -66,9 +66,9 @@ var (
 	answered = []string{"Content-Type", "Content-Encoding", "X-Influxdb-Error", "Retry-After"}
 )
 
-// Pass asks the server what r asks, whose parameters are form, and answers what
+// Pass asks the server what r asks, whose form has been parsed, and answers what
 // it answers, as it comes. With an error nothing is answered yet.
-func (p *Proxy) Pass(w http.ResponseWriter, r *http.Request, form url.Values) error {
+func (p *Proxy) Pass(w http.ResponseWriter, r *http.Request) error {
 	select {
 	case p.slots <- struct{}{}:
 		defer func() { <-p.slots }()
@@ -77,7 +77,7 @@ func (p *Proxy) Pass(w http.ResponseWriter, r *http.Request, form url.Values) er
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), p.config.Timeout)
 	defer cancel()
-	req, err := p.request(ctx, r, form)
+	req, err := p.request(ctx, r)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrUnreachable, err)
 	}
@@ -109,18 +109,12 @@ func (p *Proxy) Pass(w http.ResponseWriter, r *http.Request, form url.Values) er
 
 // request is what the server is asked: made anew, so that nothing of the client
 // reaches it that is not meant to.
-func (p *Proxy) request(ctx context.Context, r *http.Request, form url.Values) (*http.Request, error) {
-	form = maps.Clone(form)
-	if !p.config.ForwardCredentials {
-		form.Del("u")
-		form.Del("p")
-	}
-	target, body := strings.TrimSuffix(p.config.URL, "/")+"/query", ""
-	method := http.MethodPost
-	if r.Method == http.MethodGet {
-		method, target = http.MethodGet, target+"?"+form.Encode()
-	} else {
-		body = form.Encode()
+func (p *Proxy) request(ctx context.Context, r *http.Request) (*http.Request, error) {
+	// Some parameters count only in the address, so each stays where it is.
+	target := strings.TrimSuffix(p.config.URL, "/") + "/query?" + p.meant(r.URL.Query())
+	method, body := http.MethodGet, ""
+	if r.Method != http.MethodGet {
+		method, body = http.MethodPost, p.meant(r.PostForm)
 	}
 	req, err := http.NewRequestWithContext(ctx, method, target, strings.NewReader(body))
 	if err != nil {
@@ -148,6 +142,16 @@ func (p *Proxy) request(ctx context.Context, r *http.Request, form url.Values) (
 		req.SetBasicAuth(p.config.Username, p.config.Password)
 	}
 	return req, nil
+}
+
+// meant is what of parameters is meant for the server.
+func (p *Proxy) meant(params url.Values) string {
+	params = maps.Clone(params)
+	if !p.config.ForwardCredentials {
+		params.Del("u")
+		params.Del("p")
+	}
+	return params.Encode()
 }
 
 // copy answers as the server does, piece by piece: with chunked=true whoever asks

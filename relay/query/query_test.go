@@ -7,7 +7,6 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -32,7 +31,7 @@ func between(t *testing.T, c Config, answer http.HandlerFunc) (url string) {
 	t.Cleanup(p.Close)
 	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r.ParseForm()
-		if err := p.Pass(w, r, r.Form); err != nil {
+		if err := p.Pass(w, r); err != nil {
 			http.Error(w, err.Error(), http.StatusBadGateway)
 		}
 	}))
@@ -46,6 +45,9 @@ func heard(r *http.Request) string {
 	r.Header.Del("Content-Length")
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s %s\n%s\n", r.Method, r.URL.Path, r.Form.Encode())
+	if r.Method == http.MethodPost && (r.URL.RawQuery != "db=d" || r.PostForm.Has("db")) {
+		fmt.Fprintf(&b, "in the address is %s\n", r.URL.RawQuery)
+	}
 	r.Header.Write(&b)
 	return strings.ReplaceAll(b.String(), "\r\n", "\n")
 }
@@ -118,7 +120,7 @@ func TestWhatIsNoAnswer(t *testing.T) {
 		}
 	}
 	p := New(Config{URL: "http://127.0.0.1:1", MaxConcurrent: 1, Timeout: 10 * time.Second, MaxAnswer: 1})
-	err := p.Pass(httptest.NewRecorder(), httptest.NewRequest("GET", "/query", nil), url.Values{})
+	err := p.Pass(httptest.NewRecorder(), httptest.NewRequest("GET", "/query", nil))
 	if !errors.Is(err, ErrUnreachable) {
 		t.Error(err)
 	}
