@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"net/http"
 
 	"github.com/rpicluster/vitals/relay/auth"
@@ -9,7 +10,7 @@ import (
 
 // web says what the pages show.
 func (r *relay) web() web.Config {
-	c := web.Config{Fleet: r.fleet, Status: r.status, Stopping: r.stopping, Metrics: r.figures(), Logger: r.log}
+	c := web.Config{Fleet: r.fleet, Status: r.status, Rejected: refusals{r}, Stopping: r.stopping, Metrics: r.figures(), Logger: r.log}
 	if r.guard.Mode() == auth.Required {
 		c.Session = r.guard
 	}
@@ -17,13 +18,36 @@ func (r *relay) web() web.Config {
 }
 
 // protected keeps the pages from strangers, but for what it takes to sign in.
+// Only an admin may have something done.
 func (r *relay) protected(pages http.Handler) http.Handler {
-	guarded := r.guard.RequireRole(auth.Read, web.SignInPath, pages)
+	readers := r.guard.RequireRole(auth.Read, web.SignInPath, pages)
+	admins := r.guard.RequireRole(auth.Admin, web.SignInPath, pages)
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		if web.Open(req.URL.Path) {
+		switch {
+		case web.Open(req.URL.Path):
 			pages.ServeHTTP(w, req)
-			return
+		case req.Method == http.MethodGet || req.Method == http.MethodHead:
+			readers.ServeHTTP(w, req)
+		default:
+			admins.ServeHTTP(w, req)
 		}
-		guarded.ServeHTTP(w, req)
 	})
+}
+
+// refusals show the pages what destinations have refused.
+type refusals struct{ *relay }
+
+// RejectedFiles lists the files of refused lines, oldest first.
+func (r refusals) RejectedFiles() (list []web.RejectedFile, err error) {
+	files, err := r.listRejected("")
+	for _, f := range files {
+		list = append(list, web.RejectedFile{Destination: f.Destination, ID: f.ID, Lines: f.Lines, Since: f.Since, Reason: f.Reason})
+	}
+	return list, err
+}
+
+// Retry sends the lines of a file again.
+func (r refusals) Retry(ctx context.Context, destination, id string) (web.Retried, error) {
+	done, err := r.retryRejected(ctx, destination, id)
+	return web.Retried{Stored: done.Stored, Refused: done.Refused, Left: done.Left}, err
 }

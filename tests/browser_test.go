@@ -4,10 +4,12 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -323,4 +325,56 @@ func TestSignInInABrowser(t *testing.T) {
 	}
 	b.do(chromedp.Click(".signout button"), chromedp.WaitVisible("#token"))
 	b.do(chromedp.Navigate(relay+"/"), chromedp.WaitVisible("#token"))
+}
+
+// What a destination has refused is sent again from the relay's page.
+func TestRefusedLinesAreSentAgainInABrowser(t *testing.T) {
+	t.Parallel()
+	var takes atomic.Bool
+	var stored atomic.Int64
+	influx := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.URL.Path != "/write":
+			fmt.Fprint(w, `{"results":[{"statement_id":0}]}`)
+		case takes.Load():
+			stored.Add(1)
+			w.WriteHeader(204)
+		default:
+			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(400)
+			fmt.Fprint(w, `{"error":"partial write: field type conflict: input field \"v\" on measurement \"m\" is type float, already exists as type string dropped=1"}`)
+		}
+	}))
+	defer influx.Close()
+	m := newMachine(t)
+	relay := fmt.Sprintf("http://127.0.0.1:%d", freePort(t))
+	m.file("node.toml", fmt.Sprintf(`
+[relay]
+listen = %q
+data_directory = "$DIR/data"
+[[relay.destinations]]
+name = "influxdb"
+url = %q
+`, strings.TrimPrefix(relay, "http://"), influx.URL))
+	m.start("vitals-relay", "--config", "node.toml")
+	eventually(t, 60*time.Second, func() string {
+		if status, body := get(t, relay+"/"); status != 200 {
+			return body
+		}
+		return ""
+	})
+	write(t, relay, "m,host=a v=1 1700000000000000000\n")
+	b := newBrowser(t, relay)
+	b.do(chromedp.Navigate(relay+"/relay"), chromedp.WaitVisible(".relay-live .button"))
+	if got := value[string](b, `document.querySelector(".relay-live").textContent`); !strings.Contains(got, "field type conflict") {
+		t.Errorf("the reason is not shown: %s", got)
+	}
+	b.picture("refused")
+	takes.Store(true)
+	before := stored.Load()
+	b.do(chromedp.Click(".relay-live .button"), chromedp.WaitVisible(".note"))
+	if got := value[string](b, `document.querySelector(".note").textContent`); got != "The lines are stored." || stored.Load() == before {
+		t.Errorf("%q, %d writes", got, stored.Load()-before)
+	}
+	b.until(30*time.Second, `document.querySelector(".relay-live .button") === null`)
 }

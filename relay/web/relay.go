@@ -17,6 +17,9 @@ type relayPage struct {
 	Version      string
 	DataPath     string
 	Lines        int64 // accepted since the start; the chart shows their rate
+	Rejected     []rejected
+	More         int    // files of refused lines that are not shown
+	Outcome      string // of a retry, just now
 }
 
 func (h *Handler) relayPage() relayPage {
@@ -31,6 +34,7 @@ func (h *Handler) relayPage() relayPage {
 	for _, d := range s.Destinations {
 		p.Destinations = append(p.Destinations, newDestination(d, h.config.Now()))
 	}
+	p.Rejected, p.More = h.rejected()
 	return p
 }
 
@@ -42,7 +46,9 @@ func free(n int64) string {
 }
 
 func (h *Handler) serveRelayPage(w http.ResponseWriter, r *http.Request) {
-	h.render(w, r, http.StatusOK, "relay.html", h.relayPage())
+	p := h.relayPage()
+	p.Outcome = outcomes[r.URL.Query().Get("outcome")]
+	h.render(w, r, http.StatusOK, "relay.html", p)
 }
 
 // serveRelayLive goes on telling what the relay's page shows.

@@ -14,6 +14,8 @@ type Session interface {
 // SignInPath is where people sign in.
 const SignInPath = "/signin"
 
+const signOutPath = "/signout"
+
 // maxForm bounds what is read of a form.
 const maxForm = 4 << 10
 
@@ -21,7 +23,9 @@ const maxForm = 4 << 10
 type signInPage struct{ Next, Error string }
 
 // Open reports whether a path is for everybody: what it takes to sign in.
-func Open(path string) bool { return path == SignInPath || strings.HasPrefix(path, "/assets/") }
+func Open(path string) bool {
+	return path == SignInPath || path == signOutPath || strings.HasPrefix(path, "/assets/")
+}
 
 func (h *Handler) serveSignIn(w http.ResponseWriter, r *http.Request) {
 	h.render(w, r, http.StatusOK, "signin.html", signInPage{Next: local(r.URL.Query().Get("next"))})

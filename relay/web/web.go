@@ -59,8 +59,9 @@ type Status struct {
 
 // Config is what the pages show.
 type Config struct {
-	Fleet  Fleet
-	Status func() Status
+	Fleet    Fleet
+	Status   func() Status
+	Rejected Rejected // nil: nobody asks
 	// Session signs people in; nil: nobody needs to.
 	Session Session
 	// Stopping is closed when the relay stops: streams end then.
@@ -130,10 +131,13 @@ func New(config Config) (*Handler, error) {
 		h.mux.Handle("GET /metrics", config.Metrics)
 	}
 	h.routeAPI()
+	if config.Rejected != nil {
+		h.mux.HandleFunc("POST "+rejectedPath, h.serveRetry)
+	}
 	if config.Session != nil {
 		h.mux.HandleFunc("GET "+SignInPath, h.serveSignIn)
 		h.mux.HandleFunc("POST "+SignInPath, h.signIn)
-		h.mux.HandleFunc("POST /signout", h.signOut)
+		h.mux.HandleFunc("POST "+signOutPath, h.signOut)
 	}
 	return h, nil
 }
