@@ -29,7 +29,7 @@ type call struct {
 
 // commands are all there are, in the order of the help.
 func commands() []subcommand {
-	return slices.Concat(runCommands(), showCommands(), rejectedCommands(), tokenCommands(), []subcommand{
+	return slices.Concat(runCommands(), showCommands(), alertCommands(), rejectedCommands(), tokenCommands(), []subcommand{
 		{words: "version", usage: "", help: "", run: func(_ context.Context, c *call) error {
 			_, err := fmt.Fprintf(c.stdout, "vitals-relay %s\n", version)
 			return err
@@ -81,6 +81,14 @@ func tokenCommands() []subcommand {
 	}
 }
 
+// usageError is a command line that cannot be understood: exit code 2.
+type usageError string
+
+// Error implements error.
+func (e usageError) Error() string { return string(e) }
+
+func usage(format string, args ...any) error { return usageError(fmt.Sprintf(format, args...)) }
+
 // find finds the command that words begin with, the longest if there are
 // several, and what follows it.
 func find(words []string) (subcommand, []string, error) {
@@ -105,11 +113,11 @@ func find(words []string) (subcommand, []string, error) {
 	near := nodefile.Nearest(text, names)
 	switch {
 	case len(kin) > 0:
-		return subcommand{}, nil, fmt.Errorf("write: %s", strings.Join(kin, ", or "))
+		return subcommand{}, nil, usage("write: %s", strings.Join(kin, ", or "))
 	case near != "":
-		return subcommand{}, nil, fmt.Errorf("there is no command %q; did you mean %q? See vitals-relay --help", text, near)
+		return subcommand{}, nil, usage("there is no command %q; did you mean %q? See vitals-relay --help", text, near)
 	}
-	return subcommand{}, nil, fmt.Errorf("there is no command %q; see vitals-relay --help", text)
+	return subcommand{}, nil, usage("there is no command %q; see vitals-relay --help", text)
 }
 
 // helpColumn is where the help says what a command does.

@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"flag"
-	"fmt"
 	"io"
 	"strings"
 
@@ -51,6 +50,11 @@ Examples:
 
   The page is at http://127.0.0.1:8186/, the nodes as JSON at /api/nodes.
 
+Exit codes:
+  0   done, and nothing is the matter
+  1   something is the matter with what was asked for, or it could not be done
+  2   the command line cannot be understood
+
 Signals:
   SIGHUP            reload
   SIGINT, SIGTERM   answer the writes under way, bring away what can be brought
@@ -65,6 +69,7 @@ type flags struct {
 	json     bool
 
 	node, role, expires string // of a token
+	target              string // of alerts
 }
 
 // parse reads the command line: a command of one or two words, its arguments,
@@ -80,6 +85,7 @@ func parse(args []string) (subcommand, *call, error) {
 	set.StringVar(&c.node, "node", "", "")
 	set.StringVar(&c.role, "role", "", "")
 	set.StringVar(&c.expires, "expires", "", "")
+	set.StringVar(&c.target, "target", "", "")
 	set.BoolVar(&showVersion, "version", false, "")
 	var words []string
 	for rest := args; ; {
@@ -110,17 +116,17 @@ func parse(args []string) (subcommand, *call, error) {
 // flagError words a mistake in a flag, and adds what was probably meant.
 func flagError(set *flag.FlagSet, err error) error {
 	if name, found := strings.CutPrefix(err.Error(), "flag needs an argument: -"); found {
-		return fmt.Errorf("--%s needs a value; see vitals-relay --help", strings.TrimPrefix(name, "-"))
+		return usage("--%s needs a value; see vitals-relay --help", strings.TrimPrefix(name, "-"))
 	}
 	name, unknown := strings.CutPrefix(err.Error(), "flag provided but not defined: -")
 	if !unknown {
-		return fmt.Errorf("%w; see vitals-relay --help", err)
+		return usage("%v; see vitals-relay --help", err)
 	}
 	name = strings.TrimPrefix(name, "-")
 	var known []string
 	set.VisitAll(func(f *flag.Flag) { known = append(known, f.Name) })
 	if near := nodefile.Nearest(name, known); near != "" {
-		return fmt.Errorf("there is no flag --%s; did you mean --%s? See vitals-relay --help", name, near)
+		return usage("there is no flag --%s; did you mean --%s? See vitals-relay --help", name, near)
 	}
-	return fmt.Errorf("there is no flag --%s; see vitals-relay --help", name)
+	return usage("there is no flag --%s; see vitals-relay --help", name)
 }

@@ -3,9 +3,9 @@
 // them.
 //
 // Its parts: config reads the node file, ingest is the door, auth says who may
-// come in, queue keeps what
-// came in, deliver brings it away, provision makes databases (influxql is
-// their language), fleet knows the nodes, web shows them.
+// come in, queue keeps what came in, deliver brings it away, provision makes
+// databases (influxql is their language), fleet knows the nodes, alert tells of
+// those in trouble, web shows them.
 package main
 
 import (
@@ -29,8 +29,17 @@ func main() {
 		if text := err.Error(); text != "" {
 			fmt.Fprintln(os.Stderr, "vitals-relay:", text)
 		}
-		os.Exit(1)
+		os.Exit(exitCode(err))
 	}
+}
+
+// exitCode is what scripts go by.
+func exitCode(err error) int {
+	var u usageError
+	if errors.As(err, &u) {
+		return 2
+	}
+	return 1
 }
 
 // errQuiet ends the program with exit code 1 when all is said already.

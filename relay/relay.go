@@ -15,10 +15,10 @@ import (
 
 	"github.com/rpicluster/vitals/internal/line"
 	"github.com/rpicluster/vitals/internal/spool"
+	"github.com/rpicluster/vitals/relay/alert"
 	"github.com/rpicluster/vitals/relay/auth"
 	"github.com/rpicluster/vitals/relay/config"
 	"github.com/rpicluster/vitals/relay/connections"
-	"github.com/rpicluster/vitals/relay/deliver"
 	"github.com/rpicluster/vitals/relay/fleet"
 	"github.com/rpicluster/vitals/relay/influxql"
 	"github.com/rpicluster/vitals/relay/ingest"
@@ -33,7 +33,7 @@ import (
 //
 //	HTTP ─► ingest (asks auth) ─► queue ─► deliver (one each) ─► InfluxDB
 //	  │        └─────► fleet          └─ provision ─►
-//	  └──► web ◄────────┘
+//	  └──► web ◄────────┴──► alert ─► webhooks, commands, queue
 type relay struct {
 	config    *config.Config // with which it began
 	path      string         // of the node file, as given
@@ -46,6 +46,7 @@ type relay struct {
 	databases *provision.Databases
 	fleet     *fleet.View
 	guard     *auth.Guard
+	alerts    *alert.Engine
 	// certificates are the listener's; nil: it speaks plain HTTP.
 	certificates *auth.Certificates
 	door         *ingest.Handler
@@ -111,6 +112,10 @@ func (r *relay) build() error {
 		}
 		r.destinations = append(r.destinations, d)
 	}
+	var err error
+	if r.alerts, err = r.newAlerts(); err != nil {
+		return err
+	}
 	pages, err := web.New(r.web())
 	if err != nil {
 		return err
@@ -175,6 +180,7 @@ func (r *relay) start(ctx context.Context) {
 	})
 	r.work.Go(func() { r.guard.Run(ctx) })
 	r.work.Go(func() { r.writeSelf(ctx) })
+	r.work.Go(func() { r.alerts.Run(ctx) })
 	for _, d := range r.all() {
 		d.start(ctx)
 	}
@@ -203,16 +209,12 @@ func (r *relay) close() error {
 
 // status is how the relay is doing.
 func (r *relay) status() web.Status {
-	s := web.Status{
+	return web.Status{
 		Version: version, Started: r.started, UptimeSeconds: time.Since(r.started).Seconds(),
 		Listen: r.config.Listen, DataDirectory: r.config.DataDirectory, Alarms: r.alarms(), Notes: r.notes(),
-		Destinations: []deliver.Status{}, Nodes: fleet.Count(r.fleet.Nodes()), Fleet: r.fleet.Stats(),
+		Destinations: r.destinationStatus(), Nodes: fleet.Count(r.fleet.Nodes()), Fleet: r.fleet.Stats(),
 		Auth: r.guard.Status(), Ingest: r.door.Stats(), Queue: r.queue.Stats(), Connections: r.connections.Stats(),
 	}
-	for _, d := range r.all() {
-		s.Destinations = append(s.Destinations, d.Status())
-	}
-	return s
 }
 
 func newLogger(w io.Writer, level string) (*slog.Logger, error) {

@@ -106,8 +106,11 @@ func (r *relay) needsRestart(c *config.Config) (names []string) {
 
 // optionOf is the option, or the table, that fills a field of config.Config.
 func optionOf(field string) string {
-	if field == "DataDirectory" {
+	switch field {
+	case "DataDirectory":
 		return "relay.data_directory"
+	case "AlertTargets":
+		return "relay.alert_targets"
 	}
 	return "relay." + strings.ToLower(field)
 }

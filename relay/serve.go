@@ -186,10 +186,11 @@ func (r *relay) control(work context.Context) http.Handler {
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, r.status()) })
 	mux.HandleFunc("GET /nodes", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, r.fleet.Nodes()) })
 	r.controlTokens(mux)
+	r.controlAlerts(mux)
 	r.controlRejected(mux)
 	mux.HandleFunc("POST /reload", r.serveReload(work))
 	mux.HandleFunc("POST /destinations/forget", forgets(r.forget))
-	mux.HandleFunc("POST /nodes/forget", forgets(r.noted("a node is forgotten", r.fleet.Forget)))
+	mux.HandleFunc("POST /nodes/forget", forgets(r.noted("a node is forgotten", r.forgetNode)))
 	mux.HandleFunc("POST /nodes/retire", forgets(r.noted("a node is retired", r.fleet.Retire)))
 	return mux
 }

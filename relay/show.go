@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -179,11 +178,7 @@ func forget(ctx context.Context, stdout io.Writer, what, name string) error {
 	ctx, cancel := context.WithTimeout(ctx, ask)
 	defer cancel()
 	if err := control.Post(ctx, "relay", "/"+what+"/forget", forgetRequest{name}, nil); err != nil {
-		// The program's name is put before every message anyway.
-		if text, ok := strings.CutPrefix(err.Error(), "vitals-relay: "); ok {
-			return errors.New(text)
-		}
-		return err
+		return withoutName(err)
 	}
 	_, err := fmt.Fprintf(stdout, "%s is forgotten\n", printable(name))
 	return err

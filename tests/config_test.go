@@ -125,7 +125,7 @@ func TestExampleNodeFileIsSoundWhenUncommented(t *testing.T) {
 	all := commented.ReplaceAllString(string(text), "$1$2")
 	m := newMachine(t)
 	m.file("password", "secret\n")
-	for _, name := range []string{"influxdb.password", "influxdb.token", "tls.crt", "tls.key", "clients-ca.crt"} {
+	for _, name := range []string{"influxdb.password", "influxdb.token", "tls.crt", "tls.key", "clients-ca.crt", "ntfy.token", "telegram.token", "chat.key"} {
 		all = strings.ReplaceAll(all, "/etc/vitals/"+name, "$DIR/password")
 	}
 	certificate, key := selfSigned(t)

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/rpicluster/vitals/internal/nodefile"
+	"github.com/rpicluster/vitals/relay/alert"
 )
 
 // DefaultPath is the node file of a machine on which none was named.
@@ -40,6 +41,9 @@ type Config struct {
 	Provision    Provision
 	Fleet        Fleet
 	Self         Self
+	// Alerts are the rules that hold, the default ones among them.
+	Alerts       []alert.Rule
+	AlertTargets []AlertTarget
 }
 
 // Queue says how much is kept on disk, and what happens when that is too much.
@@ -91,13 +95,7 @@ type top struct {
 }
 
 // subTables are the tables below [relay].
-var subTables = []string{"limits", "door", "query", "destinations", "auth", "tls", "queue", "provision", "fleet", "self"}
-
-// later names the tables that a relay will have one day, so that their
-// absence is not taken for a spelling mistake.
-var later = map[string]string{
-	"alerts": "this relay does not send alerts yet; remove the table",
-}
+var subTables = []string{"limits", "door", "query", "destinations", "auth", "tls", "queue", "provision", "fleet", "self", "alerts", "alert_targets"}
 
 // Find returns the path of the node file: the one given, else $VITALS_CONFIG,
 // else /etc/vitals/node.toml if there is one, else "".
@@ -148,16 +146,12 @@ func fromFile(f *nodefile.File) (*Config, error) {
 		Fleet: Fleet{ForgetAfter: nodefile.Duration(7 * 24 * time.Hour), MaxNodes: 10_000, History: nodefile.Duration(6 * time.Hour), HistoryBytes: 64e6},
 	}
 	var errs []error
-	for key, why := range later {
-		if section.Has(key) {
-			errs = append(errs, section.Errorf(key, "%s", why))
-			section.Take(key)
-		}
-	}
 	sub := section.Take(subTables...)
 	errs = append(errs, nearSubTable(section)...)
 	errs = append(errs, c.decodeTop(section)...)
 	errs = append(errs, c.decodeDestinations(sub)...)
+	errs = append(errs, c.decodeAlerts(sub)...)
+	errs = append(errs, c.decodeAlertTargets(sub)...)
 	for key, part := range map[string]interface {
 		validate(*nodefile.Section) []error
 	}{

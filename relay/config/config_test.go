@@ -60,6 +60,10 @@ func TestDefaults(t *testing.T) {
 		},
 		Fleet: Fleet{ForgetAfter: nodefile.Duration(168 * time.Hour), MaxNodes: 10_000, History: nodefile.Duration(6 * time.Hour), HistoryBytes: 64e6},
 	}
+	if got := alertNames(c); got != "down temperature ram disk throttled conflict backlog held" || len(c.AlertTargets) > 0 {
+		t.Errorf("alerts %s, %d targets", got, len(c.AlertTargets))
+	}
+	c.Alerts = nil
 	if d := cmp.Diff(want, c); d != "" {
 		t.Error(d)
 	}
@@ -151,7 +155,6 @@ func TestMistakes(t *testing.T) {
 		{"certificate without key", "[relay.tls]\ncert_file = 'token'", `node.toml:1:1: relay.tls.key_file: is missing; name the file of the certificate's key`},
 		{"no such certificate", "[relay.tls]\ncert_file = 'absent'\nkey_file = 'token'", `node.toml:2:1: relay.tls.cert_file: open absent: no such file or directory`},
 		{"clients of nobody", "[relay.tls]\ncert_file = 'token'\nkey_file = 'token'\nrequire_client_cert = true", `node.toml:1:1: relay.tls.client_ca_file: is missing; name the file of the authority that signs the clients' certificates`},
-		{"later: alerts", "[[relay.alerts]]\n", `node.toml:1:1: relay.alerts: this relay does not send alerts yet; remove the table`},
 		{"address", "[relay]\nlisten = '8186'", `node.toml:2:1: relay.listen: "8186" is not an address; write it as "127.0.0.1:8186", or ":8186" for every interface`},
 		{"port", "[relay]\nlisten = ':http'", `node.toml:2:1: relay.listen: "http" is not a port; the usual one is 8186`},
 		{"in flight", "[relay.limits]\nmax_in_flight = 1000", `node.toml:2:1: relay.limits.max_in_flight: must be at least 75000000, twice max_body and once max_compressed_body, or the largest write could never be served`},

@@ -210,6 +210,10 @@ func (v *View) take(s *Write) {
 	v.free <- s
 }
 
+// AlertMeasurement is that of the lines which the relay itself writes of nodes:
+// by them no node has been heard.
+const AlertMeasurement = "vitals_alert"
+
 // apply notes the lines of one write.
 func (v *View) apply(w Write) {
 	v.mu.Lock()
@@ -227,7 +231,7 @@ func (v *View) apply(w Write) {
 		}
 		seen++
 		name, ok := nodeOf(l)
-		if !ok {
+		if !ok || string(l.Measurement) == AlertMeasurement {
 			continue
 		}
 		if string(name) != at.name {

@@ -83,7 +83,8 @@ type Node struct {
 	DiskUsedBytes  *float64 `json:"disk_used_bytes,omitempty"`
 	DiskTotalBytes *float64 `json:"disk_total_bytes,omitempty"`
 
-	// Throttling is what slows a Raspberry Pi down now, in words.
+	// Throttling is what slows a Raspberry Pi down now, in words; nil if that is
+	// not known.
 	Throttling []string `json:"throttling,omitempty"`
 	// Collectors are its collectors, where its agent tells of them
 	// ([[inputs.internal]]).

@@ -207,7 +207,11 @@ func outdated(client, version string) bool {
 
 func semantic(version string) string { return "v" + strings.TrimPrefix(version, "v") }
 
+// throttled is what slows the node down now; nil if it does not tell.
 func (r *record) throttled() (now []string) {
+	if r.throttlingKnown {
+		now = []string{}
+	}
 	for i, is := range r.throttling {
 		if is {
 			now = append(now, throttles[i].text)

@@ -36,6 +36,7 @@ func (h *Handler) routeAPI() {
 	h.mux.HandleFunc("GET /api/destinations", func(w http.ResponseWriter, r *http.Request) {
 		h.serveJSON(w, r, h.config.Status().Destinations)
 	})
+	h.mux.HandleFunc("GET /api/alerts", func(w http.ResponseWriter, r *http.Request) { h.serveJSON(w, r, h.config.Alerts()) })
 	h.mux.HandleFunc("GET /api/openapi.yaml", func(w http.ResponseWriter, r *http.Request) {
 		answer(w, "application/yaml", h.openAPI)
 	})

@@ -15,6 +15,7 @@ import (
 	"github.com/getkin/kin-openapi/openapi3filter"
 	"github.com/getkin/kin-openapi/routers/gorillamux"
 
+	"github.com/rpicluster/vitals/relay/alert"
 	"github.com/rpicluster/vitals/relay/deliver"
 	"github.com/rpicluster/vitals/relay/fleet"
 )
@@ -39,7 +40,7 @@ internal_plugin,host=pi-1,site=x,_id=cpu state="ok"
 node_info,host=pi-1,site=x model="Pi",cores=4i
 mem,host=<img\ onerror\=x> used_percent=1
 `)
-	h, err := New(Config{Fleet: view, Status: func() Status {
+	h, err := New(Config{Fleet: view, Alerts: someAlerts(t), Status: func() Status {
 		s := aStatus()
 		s.Destinations = []deliver.Status{{Name: "influxdb", URL: "http://x", State: deliver.Delivering}}
 		return s
@@ -53,6 +54,30 @@ mem,host=<img\ onerror\=x> used_percent=1
 		}
 	}
 	return h, view
+}
+
+// someAlerts are one that fires, of the first node, and one that is silent.
+func someAlerts(t *testing.T) func() alert.Status {
+	t.Helper()
+	hours, err := alert.ParseHours([]string{"Mon-Fri 22:00-06:00"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	value := 97.5
+	return func() alert.Status {
+		return alert.Status{
+			Firing: []alert.Alert{
+				{ID: "A", Name: "full", Kind: alert.Disk, Node: "pi-1", Since: time.Now(), Value: &value, Above: 95, Text: "/ 98 % full, more than 95 %", Told: []string{"phone"}},
+				{ID: "B", Name: "held", Kind: alert.Held, Destination: "influxdb", Since: time.Now(), Text: "<img onerror=x>", Silenced: true},
+			},
+			Rules: []alert.RuleStatus{
+				{Rule: alert.Rule{Name: "down", Kind: alert.Down, Intervals: 2}},
+				{Rule: alert.Rule{Name: "full", Kind: alert.Disk, Above: 95, ClearBelow: 93, For: time.Minute, Subjects: []string{"pi-*"}, Quiet: hours}, ForSeconds: 60},
+			},
+			Silences: []alert.Silence{{Node: "influxdb", Until: time.Now().Add(time.Hour)}},
+			Targets:  []alert.TargetStatus{{Name: "phone", Kind: "webhook", Waiting: 1, Sent: 3, Error: "it answers 401"}},
+		}
+	}
 }
 
 func offer(view *fleet.View, lines string) {
@@ -118,6 +143,7 @@ func TestAnswersAreAsDocumented(t *testing.T) {
 	f("/api/placement?cpus=-1", 400)
 	f("/api/placement?cpus=NaN", 400)
 	f("/api/placement?ram=much", 400)
+	f("/api/alerts", 200)
 	f("/api/destinations", 200)
 	f("/api/status", 200)
 }

@@ -26,6 +26,7 @@ type overview struct {
 type summary struct {
 	Alarms     []string
 	Notes      []string
+	Alerts     alerts
 	Counts     fleet.Counts
 	Highlights []highlight
 	Any        bool // a node has written
@@ -69,7 +70,7 @@ const maxRecent = 8
 func (h *Handler) summary(nodes []fleet.Node) summary {
 	status := h.config.Status()
 	s := summary{
-		Alarms: status.Alarms, Notes: status.Notes, Counts: fleet.Count(nodes), Highlights: highlights(nodes), Any: len(nodes) > 0,
+		Alarms: status.Alarms, Notes: status.Notes, Alerts: h.alerts(maxFiring), Counts: fleet.Count(nodes), Highlights: highlights(nodes), Any: len(nodes) > 0,
 		Events: h.recent("", maxRecent), NowMillis: h.config.Now().Truncate(10 * time.Second).UnixMilli(),
 	}
 	for _, d := range status.Destinations {

@@ -11,6 +11,7 @@ import (
 type relayPage struct {
 	Alarms       []string
 	Notes        []string
+	Alerts       alerts
 	Destinations []destination
 	Kept, Queue  string
 	Traffic      string
@@ -25,7 +26,7 @@ type relayPage struct {
 func (h *Handler) relayPage() relayPage {
 	s := h.config.Status()
 	p := relayPage{
-		Alarms: s.Alarms, Notes: s.Notes, Version: s.Version, DataPath: s.DataDirectory, Lines: s.Ingest.Lines,
+		Alarms: s.Alarms, Notes: s.Notes, Alerts: h.alerts(0), Version: s.Version, DataPath: s.DataDirectory, Lines: s.Ingest.Lines,
 		Kept:  byteText(float64(s.Queue.KeptBytes)),
 		Queue: fmt.Sprintf("%s on disk, %s of it not delivered yet, %s free", byteText(float64(s.Queue.Bytes)), byteText(float64(s.Queue.UndeliveredBytes)), free(s.Queue.FreeBytes)),
 		Traffic: fmt.Sprintf("%s lines accepted in %s writes since %s; %s bad lines, %s writes told to come again",

@@ -22,6 +22,7 @@ import (
 
 	"github.com/klauspost/compress/gzip"
 
+	"github.com/rpicluster/vitals/relay/alert"
 	"github.com/rpicluster/vitals/relay/auth"
 	"github.com/rpicluster/vitals/relay/connections"
 	"github.com/rpicluster/vitals/relay/deliver"
@@ -62,6 +63,8 @@ type Config struct {
 	Fleet    Fleet
 	Status   func() Status
 	Rejected Rejected // nil: nobody asks
+	// Alerts are what fires, and by which rules; nil: there are none.
+	Alerts func() alert.Status
 	// Session signs people in; nil: nobody needs to.
 	Session Session
 	// Stopping is closed when the relay stops: streams end then.
@@ -108,6 +111,9 @@ func New(config Config) (*Handler, error) {
 	}
 	if config.Hostname == nil {
 		config.Hostname = os.Hostname
+	}
+	if config.Alerts == nil {
+		config.Alerts = func() alert.Status { return alert.Status{} }
 	}
 	if config.Logger == nil {
 		config.Logger = slog.New(slog.DiscardHandler)

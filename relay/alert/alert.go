@@ -1,0 +1,266 @@
+// Package alert tells somebody when a node or a destination is in trouble, and
+// when it is out of it again: each once, also when the relay ends in between.
+package alert
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/rpicluster/vitals/relay/deliver"
+	"github.com/rpicluster/vitals/relay/fleet"
+)
+
+// Config is what an engine watches, and whom it tells.
+type Config struct {
+	Rules        []Rule
+	Targets      []Target
+	Nodes        func() []fleet.Node
+	Destinations func() []deliver.Status
+	// ForgetAfter is how long an alert stays of a node that nobody knows any
+	// more.
+	ForgetAfter time.Duration
+	Directory   string // where the state is kept
+	Relay       string // what this machine is called in messages
+	Now         func() time.Time
+	Logger      *slog.Logger
+}
+
+// Engine judges the nodes and destinations by the rules.
+//
+//	nodes, destinations ─judge─► state ─save─► alerts.json
+//	                                      └───► each target: what it has not been told
+//
+// The state is saved before anybody is told, and what was told is noted
+// afterwards. There is nothing else in between: a target that does not answer
+// finds, when it does, only what is still worth telling.
+type Engine struct {
+	config  Config
+	rules   []*Rule
+	targets []*target
+	started time.Time
+
+	saving  sync.Mutex // before mu: one save at a time
+	unsaved bool       // the last one failed; guarded by saving
+
+	mu    sync.Mutex
+	state state
+	saved []Alert // as it was saved last
+}
+
+// New makes an engine that goes on where an earlier one has ended.
+func New(config Config) (*Engine, error) {
+	if config.Now == nil {
+		config.Now = time.Now
+	}
+	if config.Logger == nil {
+		config.Logger = slog.New(slog.DiscardHandler)
+	}
+	e := &Engine{config: config, started: config.Now()}
+	for i := range config.Rules {
+		r := config.Rules[i]
+		if err := r.compile(); err != nil {
+			return nil, fmt.Errorf("alert %q: %w", r.Name, err)
+		}
+		e.rules = append(e.rules, &r)
+	}
+	for _, t := range config.Targets {
+		e.targets = append(e.targets, &target{Target: t, engine: e, wake: make(chan struct{}, 1)})
+	}
+	if err := e.load(); err != nil {
+		config.Logger.Warn("what was told of alerts is not known; it may be told again", "error", err)
+	}
+	e.saved = e.state.clone()
+	return e, nil
+}
+
+// pendingEvery is how often conditions that may become alerts are saved.
+const pendingEvery = time.Minute
+
+// Run judges once a second and tells, until ctx ends.
+func (e *Engine) Run(ctx context.Context) {
+	var work sync.WaitGroup
+	for _, t := range e.targets {
+		work.Go(func() { t.run(ctx) })
+	}
+	second, save := time.NewTicker(time.Second), time.NewTicker(pendingEvery)
+	defer second.Stop()
+	defer save.Stop()
+	pending := 0
+	for ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+		case <-second.C:
+			if e.judge() {
+				e.publish()
+			} else {
+				e.wake() // silences and quiet hours end
+			}
+		case <-save.C:
+			n := e.agePending()
+			if n > 0 || n != pending {
+				e.save()
+			}
+			pending = n
+		}
+	}
+	work.Wait()
+	e.save()
+}
+
+// agePending drops what was pending of nodes that nobody knows any more, and
+// counts the rest.
+func (e *Engine) agePending() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	now := e.config.Now()
+	maps.DeleteFunc(e.state.Pending, func(_ string, since time.Time) bool {
+		return e.config.ForgetAfter > 0 && now.Sub(since) > e.config.ForgetAfter
+	})
+	return len(e.state.Pending)
+}
+
+// publish saves the state and lets the targets know.
+func (e *Engine) publish() {
+	e.save()
+	e.wake()
+}
+
+func (e *Engine) wake() {
+	for _, t := range e.targets {
+		select {
+		case t.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+func (e *Engine) target(name string) *target {
+	for _, t := range e.targets {
+		if t.Name == name {
+			return t
+		}
+	}
+	return nil
+}
+
+// judge applies every rule, and reports whether an alert has begun or ended.
+func (e *Engine) judge() (changed bool) {
+	nodes, destinations := e.config.Nodes(), e.config.Destinations()
+	now := e.config.Now().Round(0)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	firing := map[string]*Alert{}
+	for _, a := range e.state.Alerts {
+		if a.fires() {
+			firing[key(a.Name, a.subject())] = a
+		}
+	}
+	seen := make(map[string]bool, len(firing))
+	for _, r := range e.rules {
+		if r.Kind.OfDestinations() {
+			for i := range destinations {
+				d := &destinations[i]
+				if r.covers(d.Name) {
+					k := key(r.Name, d.Name)
+					seen[k] = true
+					rise := Alert{Destination: d.Name}
+					changed = e.apply(r, k, r.judgeDestination(d, firing[k], now), firing[k], rise, r.For, now) || changed
+				}
+			}
+			continue
+		}
+		for i := range nodes {
+			n := &nodes[i]
+			if r.covers(n.Name) {
+				k := key(r.Name, n.Name)
+				seen[k] = firing[k] != nil
+				lasts := r.For + time.Duration(r.Intervals*n.IntervalSeconds*float64(time.Second))
+				changed = e.apply(r, k, r.judgeNode(n, firing[k], e.started, now), firing[k], Alert{Node: n.Name}, lasts, now) || changed
+			}
+		}
+	}
+	return e.endOrphans(firing, seen, now) || changed
+}
+
+// apply draws the conclusion of a finding. rise is the alert that it may
+// become, after it has lasted for long enough.
+func (e *Engine) apply(r *Rule, k string, f finding, fires *Alert, rise Alert, lasts time.Duration, now time.Time) (changed bool) {
+	since, pending := e.state.Pending[k]
+	switch f.verdict {
+	case bad:
+		if fires != nil {
+			return false
+		}
+		if !pending {
+			since = now
+			e.state.Pending[k] = now
+		}
+		if now.Sub(since) < lasts {
+			return false
+		}
+		delete(e.state.Pending, k)
+		rise.ID, rise.Name, rise.Kind, rise.Since, rise.Text = rand.Text(), r.Name, r.Kind, now, f.text
+		if r.Kind.Measures() {
+			value := *f.value
+			rise.Value, rise.Above = &value, r.Above
+		}
+		e.state.Alerts = append(e.state.Alerts, &rise)
+		e.config.Logger.Warn("an alert fires", "alert", r.Name, "of", rise.subject(), "because", rise.Text)
+		return true
+	case good:
+		delete(e.state.Pending, k)
+		if fires != nil {
+			e.clear(fires, now)
+			return true
+		}
+	case between:
+		delete(e.state.Pending, k)
+	}
+	return false
+}
+
+func (e *Engine) clear(a *Alert, now time.Time) {
+	a.Cleared = now
+	e.config.Logger.Info("an alert is over", "alert", a.Name, "of", a.subject(), "after", now.Sub(a.Since).Round(time.Second))
+}
+
+// endOrphans ends the alerts of rules and destinations that are not configured
+// any more, and those of nodes that nobody has known for long. A node that is
+// not known yet, after a restart, keeps its own.
+func (e *Engine) endOrphans(firing map[string]*Alert, seen map[string]bool, now time.Time) (changed bool) {
+	for k, a := range firing {
+		if seen[k] || !a.fires() {
+			continue
+		}
+		i := slices.IndexFunc(e.rules, func(r *Rule) bool { return r.Name == a.Name && r.Kind == a.Kind && r.covers(a.subject()) })
+		if i < 0 || a.Destination != "" || e.config.ForgetAfter > 0 && now.Sub(a.Since) > e.config.ForgetAfter {
+			e.clear(a, now)
+			changed = true
+		}
+	}
+	return changed
+}
+
+// Forget ends the alerts of a node that somebody has forgotten.
+func (e *Engine) Forget(node string) {
+	e.mu.Lock()
+	for _, a := range e.state.Alerts {
+		if a.fires() && a.Node == node {
+			e.clear(a, e.config.Now().Round(0))
+		}
+	}
+	for k := range e.state.Pending {
+		if _, subject, _ := strings.Cut(k, " "); subject == node {
+			delete(e.state.Pending, k)
+		}
+	}
+	e.mu.Unlock()
+	e.publish()
+}

@@ -1,0 +1,68 @@
+package alert
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// figures are how the figures of each kind are written, after what they are of.
+var figures = map[Kind]struct{ what, format string }{
+	Temperature: {"temperature", "%.4g °C"},
+	RAM:         {"RAM", "%.4g %%"},
+	Swap:        {"swap", "%.4g %%"},
+	Disk:        {"fullest file system", "%.4g %%"},
+}
+
+// conditions are what each other kind is about.
+var conditions = map[Kind]string{
+	Down: "down", Throttled: "slowed down by heat or power", Rebooted: "started again",
+	Conflict: "two machines under one name", Held: "refuses writes until somebody acts",
+}
+
+// String says when the rule's alert fires, for people.
+func (r Rule) String() string {
+	text := conditions[r.Kind]
+	switch f, measured := figures[r.Kind]; {
+	case measured:
+		text = fmt.Sprintf("%s above "+f.format+", until below "+f.format, f.what, r.Above, r.ClearBelow)
+	case r.Kind == Backlog:
+		text = fmt.Sprintf("lines waiting for longer than %s, until less than %s", seconds(r.Above), seconds(r.ClearBelow))
+	}
+	switch {
+	case r.Intervals > 0:
+		text += fmt.Sprintf(", for %g of its intervals", r.Intervals)
+	case r.For > 0:
+		text += ", for " + short(r.For)
+	}
+	if len(r.Subjects) > 0 {
+		text += "; of " + strings.Join(r.Subjects, ", ")
+	}
+	if len(r.Quiet) > 0 {
+		text += "; not told " + r.Quiet.String()
+	}
+	return text
+}
+
+// String is the hours as they were written.
+func (h Hours) String() string {
+	var texts []string
+	for _, s := range h {
+		texts = append(texts, s.text)
+	}
+	return strings.Join(texts, ", ")
+}
+
+func seconds(n float64) string { return short(time.Duration(n * float64(time.Second))) }
+
+// short is a duration without the zeros at its end.
+func short(d time.Duration) string {
+	text := d.String()
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	if strings.HasSuffix(text, "h0m") {
+		text = strings.TrimSuffix(text, "0m")
+	}
+	return text
+}
