@@ -92,18 +92,26 @@ func until(t *testing.T, l *Limiter, what string, so func(Stats) bool) {
 	}
 }
 
+// rested waits until the server, too, has a client's request behind it: it is the
+// last that has come to rest.
+func rested(t *testing.T, l *Limiter, c *client) {
+	t.Helper()
+	until(t, l, "a client is at rest", func(Stats) bool {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		last := l.idle.Back()
+		return last != nil && last.Value.(*conn).RemoteAddr().String() == c.LocalAddr().String()
+	})
+}
+
 func TestTheLongestIdleMakesRoom(t *testing.T) {
 	l := New(3, 100)
 	address := served(t, l)
 	a, b, c := dial(t, address, "127.0.0.2"), dial(t, address, "127.0.0.3"), dial(t, address, "127.0.0.4")
 	for _, each := range []*client{b, c, a} { // now b has been idle for longest
 		each.expect("/", 200)
+		rested(t, l, each)
 	}
-	until(t, l, "three at rest", func(Stats) bool {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		return l.idle.Len() == 3
-	})
 	dial(t, address, "127.0.0.5").expect("/", 200)
 	b.expect("/", 0)
 	c.expect("/", 200)
@@ -120,13 +128,11 @@ func TestAnAddressMakesRoomAmongItsOwn(t *testing.T) {
 	other.expect("/", 200)
 	first := dial(t, address, "127.0.0.2")
 	first.expect("/", 200)
-	until(t, l, "two at rest", func(Stats) bool {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		return l.idle.Len() == 2
-	})
+	rested(t, l, first)
 	for range 5 {
-		dial(t, address, "127.0.0.2").expect("/", 200)
+		c := dial(t, address, "127.0.0.2")
+		c.expect("/", 200)
+		rested(t, l, c)
 	}
 	first.expect("/", 0)
 	other.expect("/", 200)
