@@ -126,7 +126,7 @@ func TestQuickStartOfTheDocuments(t *testing.T) {
 			t.Fatal(err)
 		}
 		script := strings.ReplaceAll(sampleWith(t, document, "sh", "plugins new"), "sudo ", "")
-		sh := m.offline(m.command("sh", "-euxc", script))
+		sh := m.newcomer(m.command("sh", "-euxc", script))
 		sh.Dir, sh.Env = filepath.Join(m.dir, "work"), append(sh.Env, "DIRECTORY="+m.dir+"/plugins")
 		if stdout, stderr, code := run(t, sh); code != 0 {
 			t.Fatalf("%s: exit code %d\n%s%s", document, code, stdout, stderr)
