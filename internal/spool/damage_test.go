@@ -14,6 +14,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 	"time"
 )
 
@@ -450,6 +452,41 @@ func TestHalfLinkedSegment(t *testing.T) {
 			t.Error("the temporary name is still there", err)
 		}
 	}
+}
+
+// A disk that is too full to make a segment whole is opened all the same; the
+// segment is read out of kept/, and stays there until then.
+func TestHalfLinkedSegmentOnAFullDisk(t *testing.T) {
+	cfg := testConfig(t.TempDir())
+	cfg.SegmentBytes, cfg.KeptBytes = smallestSegment, 1<<20
+	s := mustOpen(t, cfg)
+	mustDestination(t, s, "a")
+	mustAppend(t, s, 0, 100)
+	mustClose(t, s)
+	names := segmentFiles(t, filepath.Join(cfg.Directory, "destinations/a"))
+	if len(names) < 3 {
+		t.Fatal(names)
+	}
+	if err := os.Remove(filepath.Join(cfg.Directory, "destinations/a", filepath.Base(names[1]))); err != nil {
+		t.Fatal(err)
+	}
+	full := func(_, to string) error { return failIn(to, "/a/", unix.ENOSPC) }
+	s = mustOpenOn(t, cfg, &faulty{link: full})
+	d := mustDestination(t, s, "a")
+	s.disk.Lock()
+	s.cfg.KeptBytes = 1 // trimmed as far as it can be
+	s.disk.Unlock()
+	s.trim()
+	numbers, last := rest(t, d)
+	wantNumbers(t, "a", numbers, sequence(0, 100))
+	if err := d.Advance(last); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "nothing is left", func() bool { return s.Stats().Segments == 0 })
+	if st := s.Stats(); st.DamagedFrames != 0 {
+		t.Errorf("%+v", st)
+	}
+	mustClose(t, s)
 }
 
 // A directory that was copied without its links works like one with them.

@@ -109,6 +109,10 @@ func (s *Spool) fillGap(d *Destination) error {
 	owed := s.since(d)
 	for _, g := range owed {
 		err := s.sys.Link(s.source(g), s.path(d.directory(), g.name()))
+		if errors.Is(spaceError(err), ErrNoSpace) && s.lend(g) {
+			s.log.Warn("the disk is full; a segment is read where it is kept", "destination", d.name, "segment", g.name())
+			continue
+		}
 		if err != nil && !errors.Is(err, fs.ErrExist) {
 			return err
 		}
@@ -118,6 +122,15 @@ func (s *Spool) fillGap(d *Destination) error {
 	}
 	s.join(d, owed)
 	return nil
+}
+
+// lend keeps g in kept/ as long as anybody is owed it, and reports whether it is
+// there.
+func (s *Spool) lend(g *segment) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	g.lent = g.kept
+	return g.lent
 }
 
 // since returns the segments that may hold frames that d has not passed and

@@ -52,12 +52,13 @@ func (s *Spool) excess(g *segment) bool {
 		s.cfg.KeptAge > 0 && time.Since(g.touched) > s.cfg.KeptAge
 }
 
-// oldestKept returns the oldest sealed segment in kept/ that is ripe.
+// oldestKept returns the oldest sealed segment in kept/ that is ripe, and not
+// lent.
 func (s *Spool) oldestKept(ripe func(*segment) bool) *segment {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, g := range s.segments {
-		if g.kept && g.sealed && ripe(g) {
+		if g.kept && g.sealed && (!g.lent || len(g.owed) == 0) && ripe(g) {
 			return g
 		}
 	}

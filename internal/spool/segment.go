@@ -25,6 +25,7 @@ type segment struct {
 	lines   int64
 
 	kept    bool           // linked in kept/
+	lent    bool           // … where somebody reads it who is owed it and has no link
 	owed    []*Destination // linked in these directories
 	damaged map[int64]bool // offsets that were reported
 }
