@@ -276,6 +276,23 @@ func (db *influxd) query(database, statement string) [][]any {
 }
 
 func (db *influxd) tryQuery(database, statement string) ([][]any, error) {
+	tables, err := db.tables(database, statement)
+	if err != nil || len(tables) == 0 {
+		return nil, err
+	}
+	return tables[0].Values, nil
+}
+
+// table is a series as a query is answered with it.
+type table struct {
+	Name    string
+	Tags    map[string]string
+	Columns []string
+	Values  [][]any
+}
+
+// tables returns all series of a statement.
+func (db *influxd) tables(database, statement string) ([]table, error) {
 	resp, err := http.PostForm(db.url()+"/query", url.Values{"db": {database}, "q": {statement}, "epoch": {"ns"}})
 	if err != nil {
 		return nil, err
@@ -285,10 +302,7 @@ func (db *influxd) tryQuery(database, statement string) ([][]any, error) {
 		Error   string
 		Results []struct {
 			Error  string
-			Series []struct {
-				Columns []string
-				Values  [][]any
-			}
+			Series []table
 		}
 	}
 	d := json.NewDecoder(resp.Body)
@@ -299,10 +313,7 @@ func (db *influxd) tryQuery(database, statement string) ([][]any, error) {
 	if answer.Error != "" || len(answer.Results) != 1 || answer.Results[0].Error != "" {
 		return nil, fmt.Errorf("influxd answers %+v", answer)
 	}
-	if len(answer.Results[0].Series) == 0 {
-		return nil, nil
-	}
-	return answer.Results[0].Series[0].Values, nil
+	return answer.Results[0].Series, nil
 }
 
 // seconds returns the distinct times, in seconds since the epoch, at which a
