@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/rpicluster/vitals/internal/influx"
+	"github.com/rpicluster/vitals/relay/fleet"
 	"github.com/rpicluster/vitals/relay/queue"
 )
 
@@ -237,7 +238,8 @@ func TestStored(t *testing.T) {
 	}
 }
 
-// BenchmarkWrite serves bodies without the network and the disk.
+// BenchmarkWrite serves bodies without the network and the disk, and with a
+// view of the fleet beside it, which must not make it slower.
 func BenchmarkWrite(b *testing.B) {
 	text := func(lines int) string {
 		var s strings.Builder
@@ -246,11 +248,11 @@ func BenchmarkWrite(b *testing.B) {
 		}
 		return s.String()
 	}
-	for _, lines := range []int{10, 5000} {
+	run := func(name string, lines int, looking Fleet) {
 		for _, encoding := range []string{"gzip", ""} {
-			b.Run(fmt.Sprintf("lines=%d/%s", lines, encoding), func(b *testing.B) {
+			b.Run(fmt.Sprintf("lines=%d/%s%s", lines, encoding, name), func(b *testing.B) {
 				d := newDoor()
-				d.config.Queue, d.config.Fleet = nothing{}, nil
+				d.config.Queue, d.config.Fleet = nothing{}, looking
 				body := text(lines)
 				b.SetBytes(int64(len(body)))
 				if encoding != "" {
@@ -274,6 +276,14 @@ func BenchmarkWrite(b *testing.B) {
 				}
 			})
 		}
+	}
+	view := fleet.New(fleet.Config{})
+	ctx, cancel := context.WithCancel(b.Context())
+	defer cancel()
+	go view.Run(ctx, nil)
+	for _, lines := range []int{10, 5000} {
+		run("", lines, nil)
+		run("+fleet", lines, view)
 	}
 }
 
