@@ -29,7 +29,7 @@ type call struct {
 
 // commands are all there are, in the order of the help.
 func commands() []subcommand {
-	return slices.Concat(runCommands(), showCommands(), alertCommands(), rejectedCommands(), tokenCommands(), []subcommand{
+	return slices.Concat(runCommands(), showCommands(), nodeCommands(), alertCommands(), rejectedCommands(), tokenCommands(), []subcommand{
 		{words: "version", usage: "", help: "", run: func(_ context.Context, c *call) error {
 			_, err := fmt.Fprintf(c.stdout, "vitals-relay %s\n", version)
 			return err
@@ -57,10 +57,6 @@ func showCommands() []subcommand {
 	return []subcommand{
 		{words: "status", usage: "[--json]", help: "destinations, backlog, counters; exit code 1\nif a required destination fails",
 			run: func(ctx context.Context, c *call) error { return showStatus(ctx, c.stdout, c.json) }},
-		{words: "nodes", usage: "[--json]", help: "every node and its vitals",
-			run: func(ctx context.Context, c *call) error { return showNodes(ctx, c.stdout, c.json) }},
-		{words: "nodes forget", takes: 1, usage: "NAME", help: "remove a node until it writes again",
-			run: func(ctx context.Context, c *call) error { return forget(ctx, c.stdout, "nodes", c.arguments[0]) }},
 		{words: "destinations list", usage: "[--json]", help: "each with its state, backlog, rate and last error",
 			run: func(ctx context.Context, c *call) error { return listDestinations(ctx, c) }},
 		{words: "destinations forget", takes: 1, usage: "NAME", help: "give up a destination that is no longer\nconfigured, with what it has not got",

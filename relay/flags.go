@@ -4,6 +4,7 @@ import (
 	"errors"
 	"flag"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/rpicluster/vitals/internal/nodefile"
@@ -20,7 +21,7 @@ Flags:
   --config FILE   the node file; else $VITALS_CONFIG, else /etc/vitals/node.toml.
                   Without any, the relay keeps what it receives and shows the nodes
   --log-level L   error, warn, info (default) or debug
-  --json          status, nodes and tokens as JSON
+  --json          what a command prints, as JSON
 
 Examples:
   A relay that forwards to the InfluxDB beside it:
@@ -70,6 +71,9 @@ type flags struct {
 
 	node, role, expires string // of a token
 	target              string // of alerts
+	watch, follow       bool
+	state               string // of nodes
+	cpus, ram           string // that a job needs
 }
 
 // parse reads the command line: a command of one or two words, its arguments,
@@ -86,6 +90,11 @@ func parse(args []string) (subcommand, *call, error) {
 	set.StringVar(&c.role, "role", "", "")
 	set.StringVar(&c.expires, "expires", "", "")
 	set.StringVar(&c.target, "target", "", "")
+	set.BoolVar(&c.watch, "watch", false, "")
+	set.BoolVar(&c.follow, "follow", false, "")
+	set.StringVar(&c.state, "state", "", "")
+	set.StringVar(&c.cpus, "cpus", "", "")
+	set.StringVar(&c.ram, "ram", "", "")
 	set.BoolVar(&showVersion, "version", false, "")
 	var words []string
 	for rest := args; ; {
@@ -106,12 +115,33 @@ func parse(args []string) (subcommand, *call, error) {
 		words = []string{"version"}
 	}
 	what, rest, err := find(words)
-	if err == nil && what.words != "token create" && (c.node != "" || c.role != "" || c.expires != "") {
-		err = errors.New("--node, --role and --expires belong to vitals-relay token create")
+	if err == nil {
+		err = foreign(set, what)
 	}
 	c.arguments = rest
 	return what, c, err
 }
+
+// foreign is the mistake of a flag that belongs to another command.
+func foreign(set *flag.FlagSet, to subcommand) (err error) {
+	set.Visit(func(f *flag.Flag) {
+		flag := "--" + f.Name
+		if slices.Contains([]string{"config", "log-level", "json", "version"}, f.Name) || to.has(flag) {
+			return
+		}
+		var owners []string
+		for _, c := range commands() {
+			if c.has(flag) {
+				owners = append(owners, "vitals-relay "+c.words)
+			}
+		}
+		err = usage("%s belongs to %s", flag, strings.Join(owners, ", "))
+	})
+	return err
+}
+
+// has reports whether a command has a flag.
+func (c subcommand) has(flag string) bool { return strings.Contains(c.usage+" "+c.help, flag) }
 
 // flagError words a mistake in a flag, and adds what was probably meant.
 func flagError(set *flag.FlagSet, err error) error {

@@ -47,6 +47,7 @@ type relay struct {
 	fleet     *fleet.View
 	guard     *auth.Guard
 	alerts    *alert.Engine
+	pages     http.Handler // the page and the API
 	// certificates are the listener's; nil: it speaks plain HTTP.
 	certificates *auth.Certificates
 	door         *ingest.Handler
@@ -120,7 +121,7 @@ func (r *relay) build() error {
 	if err != nil {
 		return err
 	}
-	r.door = r.newDoor(r.protected(pages))
+	r.pages, r.door = pages, r.newDoor(r.protected(pages))
 	return nil
 }
 

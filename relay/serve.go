@@ -184,7 +184,7 @@ func (r *relay) server(h http.Handler) *http.Server {
 func (r *relay) control(work context.Context) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, r.status()) })
-	mux.HandleFunc("GET /nodes", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, r.fleet.Nodes()) })
+	mux.Handle("GET /api/", r.pages)
 	r.controlTokens(mux)
 	r.controlAlerts(mux)
 	r.controlRejected(mux)

@@ -13,7 +13,6 @@ import (
 	"github.com/rpicluster/vitals/internal/control"
 	"github.com/rpicluster/vitals/relay/auth"
 	"github.com/rpicluster/vitals/relay/deliver"
-	"github.com/rpicluster/vitals/relay/fleet"
 	"github.com/rpicluster/vitals/relay/web"
 )
 
@@ -119,47 +118,6 @@ func size(n int64) string {
 		return fmt.Sprintf("%d MB", n>>20)
 	}
 	return fmt.Sprintf("%d GB", n>>30)
-}
-
-// showNodes prints every node.
-func showNodes(ctx context.Context, stdout io.Writer, asJSON bool) error {
-	ctx, cancel := context.WithTimeout(ctx, ask)
-	defer cancel()
-	var nodes []fleet.Node
-	if err := control.Get(ctx, "relay", "/nodes", &nodes); err != nil {
-		return err
-	}
-	if asJSON {
-		return indent(stdout, nodes)
-	}
-	if len(nodes) == 0 {
-		_, err := fmt.Fprintln(stdout, "no node has written yet")
-		return err
-	}
-	t := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "NODE\tSTATE\tSEEN\tCPU\tMHZ\tRAM\tSWAP\tTEMP\tADDRESS")
-	for _, n := range nodes {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", printable(n.Name), n.State,
-			time.Duration(n.SecondsSinceSeen*float64(time.Second)).Round(time.Second),
-			figure("%.0f%%", n.CPUPercent), figure("%.0f", n.CPUMHz), figure("%.0f%%", n.RAMPercent),
-			swap(&n), figure("%.1f°C", n.TemperatureCelsius), n.Address)
-	}
-	return t.Flush()
-}
-
-// swap is how full a node's is; a machine without any has nothing to fill.
-func swap(n *fleet.Node) string {
-	if n.SwapTotalBytes != nil && *n.SwapTotalBytes == 0 {
-		return "none"
-	}
-	return figure("%.0f%%", n.SwapPercent)
-}
-
-func figure(format string, v *float64) string {
-	if v == nil {
-		return "-"
-	}
-	return fmt.Sprintf(format, *v)
 }
 
 // printable keeps what nodes call themselves from steering the terminal.

@@ -151,7 +151,7 @@ func (b *board) depart(name string, version uint64) {
 // place makes the card of a node, if it is another one than before.
 func (b *board) place(n *fleet.Node, next uint64) (changed bool, err error) {
 	was := b.cards[n.Name]
-	badges := fmt.Sprint(badges(n))
+	badges := fmt.Sprint(n.Badges())
 	if was != nil && was.seen.Equal(n.LastSeen) && was.state == n.State && was.badges == badges {
 		return false, nil
 	}

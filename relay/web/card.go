@@ -63,7 +63,7 @@ type meter struct {
 func newCard(n *fleet.Node, s size) card {
 	c := card{
 		Name: n.Name, State: string(n.State), Seen: ago(n.SecondsSinceSeen), SeenMillis: n.LastSeen.UnixMilli(),
-		URL: nodeURL(n.Name), Badges: badges(n), About: about(n), Size: s,
+		URL: nodeURL(n.Name), Badges: n.Badges(), About: about(n), Size: s,
 		Meters: []meter{cpuMeter(n), temperatureMeter(n), ramMeter(n), swapMeter(n)},
 	}
 	c.Rank = rank(n, c.Meters)
@@ -101,59 +101,12 @@ func foot(n *fleet.Node) (texts []string) {
 
 func nodeURL(name string) string { return "/nodes/" + url.PathEscape(name) }
 
-// badges are what is worth a word about a node, the worst first.
-func badges(n *fleet.Node) (texts []string) {
-	if len(n.Conflict) > 0 {
-		texts = append(texts, "name conflict")
-	}
-	texts = append(texts, n.Throttling...)
-	if failing := failing(n); len(failing) > 0 {
-		texts = append(texts, "collectors fail")
-	}
-	if n.DiskPercent != nil && *n.DiskPercent >= 90 {
-		texts = append(texts, "disk full")
-	}
-	if n.ClockSkewSeconds != nil {
-		texts = append(texts, "clock differs")
-	}
-	if !n.RebootedAt.IsZero() {
-		texts = append(texts, "rebooted")
-	}
-	if n.New {
-		texts = append(texts, "new")
-	}
-	if n.Outdated {
-		texts = append(texts, "outdated")
-	}
-	return texts
-}
-
-func failing(n *fleet.Node) (ids []string) {
-	for _, c := range n.Collectors {
-		if c.State == "failing" || c.State == "failed" {
-			ids = append(ids, c.ID)
-		}
-	}
-	return ids
-}
-
-// rank sorts the nodes: what needs somebody first, what is out of service last.
+// rank sorts the nodes: what needs somebody first.
 func rank(n *fleet.Node, meters []meter) int {
-	hot := slices.ContainsFunc(meters, func(m meter) bool { return m.Level == "hot" })
-	trouble := len(n.Conflict) > 0 || len(n.Throttling) > 0 || len(failing(n)) > 0 || n.DiskPercent != nil && *n.DiskPercent >= 90
-	switch {
-	case n.State == fleet.Retired:
-		return 5
-	case n.State == fleet.Down:
-		return 0
-	case n.State == fleet.Late:
-		return 1
-	case trouble:
-		return 2
-	case hot:
-		return 3
+	if r := n.Rank(); r != fleet.RankWell || !slices.ContainsFunc(meters, func(m meter) bool { return m.Level == "hot" }) {
+		return r
 	}
-	return 4
+	return fleet.RankHot
 }
 
 func byRank(a, b card) int { return cmp.Or(cmp.Compare(a.Rank, b.Rank), natural(a.Name, b.Name)) }
