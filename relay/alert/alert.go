@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -83,7 +82,14 @@ func New(config Config) (*Engine, error) {
 // pendingEvery is how often conditions that may become alerts are saved.
 const pendingEvery = time.Minute
 
-// Run judges once a second and tells, until ctx ends.
+// thrift bounds what judging costs: it takes at most this part of the time.
+const (
+	thrift      = 100
+	longestRest = 10 * time.Second
+)
+
+// Run judges once a second, or less often if there are very many nodes, and
+// tells, until ctx ends.
 func (e *Engine) Run(ctx context.Context) {
 	var work sync.WaitGroup
 	for _, t := range e.targets {
@@ -93,15 +99,21 @@ func (e *Engine) Run(ctx context.Context) {
 	defer second.Stop()
 	defer save.Stop()
 	pending := 0
+	var next time.Time
 	for ctx.Err() == nil {
 		select {
 		case <-ctx.Done():
 		case <-second.C:
-			if e.judge() {
-				e.publish()
-			} else {
-				e.wake() // silences and quiet hours end
+			begun := time.Now()
+			if begun.Before(next) {
+				continue
 			}
+			changed := e.judge()
+			next = begun.Add(min(longestRest, thrift*time.Since(begun)))
+			if changed {
+				e.save()
+			}
+			e.wake() // also when silences and quiet hours end
 		case <-save.C:
 			n := e.agePending()
 			if n > 0 || n != pending {
@@ -120,7 +132,7 @@ func (e *Engine) agePending() int {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	now := e.config.Now()
-	maps.DeleteFunc(e.state.Pending, func(_ string, since time.Time) bool {
+	maps.DeleteFunc(e.state.Pending, func(_ key, since time.Time) bool {
 		return e.config.ForgetAfter > 0 && now.Sub(since) > e.config.ForgetAfter
 	})
 	return len(e.state.Pending)
@@ -156,33 +168,34 @@ func (e *Engine) judge() (changed bool) {
 	now := e.config.Now().Round(0)
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	firing := map[string]*Alert{}
+	firing := map[key]*Alert{}
 	for _, a := range e.state.Alerts {
 		if a.fires() {
-			firing[key(a.Name, a.subject())] = a
+			firing[key{a.Name, a.subject()}] = a
 		}
 	}
-	seen := make(map[string]bool, len(firing))
+	seen := make(map[key]bool, len(firing))
+	look := func(r *Rule, rise Alert, lasts time.Duration, judge func(was *Alert) finding) {
+		k := key{r.Name, rise.subject()}
+		was := firing[k]
+		if was != nil {
+			seen[k] = true
+		}
+		changed = e.apply(r, k, judge(was), was, rise, lasts, now) || changed
+	}
 	for _, r := range e.rules {
 		if r.Kind.OfDestinations() {
 			for i := range destinations {
-				d := &destinations[i]
-				if r.covers(d.Name) {
-					k := key(r.Name, d.Name)
-					seen[k] = true
-					rise := Alert{Destination: d.Name}
-					changed = e.apply(r, k, r.judgeDestination(d, firing[k], now), firing[k], rise, r.For, now) || changed
+				if d := &destinations[i]; r.covers(d.Name) {
+					look(r, Alert{Destination: d.Name}, r.For, func(was *Alert) finding { return r.judgeDestination(d, was, now) })
 				}
 			}
 			continue
 		}
 		for i := range nodes {
-			n := &nodes[i]
-			if r.covers(n.Name) {
-				k := key(r.Name, n.Name)
-				seen[k] = firing[k] != nil
+			if n := &nodes[i]; r.covers(n.Name) {
 				lasts := r.For + time.Duration(r.Intervals*n.IntervalSeconds*float64(time.Second))
-				changed = e.apply(r, k, r.judgeNode(n, firing[k], e.started, now), firing[k], Alert{Node: n.Name}, lasts, now) || changed
+				look(r, Alert{Node: n.Name}, lasts, func(was *Alert) finding { return r.judgeNode(n, was, e.started, now) })
 			}
 		}
 	}
@@ -191,7 +204,7 @@ func (e *Engine) judge() (changed bool) {
 
 // apply draws the conclusion of a finding. rise is the alert that it may
 // become, after it has lasted for long enough.
-func (e *Engine) apply(r *Rule, k string, f finding, fires *Alert, rise Alert, lasts time.Duration, now time.Time) (changed bool) {
+func (e *Engine) apply(r *Rule, k key, f finding, fires *Alert, rise Alert, lasts time.Duration, now time.Time) (changed bool) {
 	since, pending := e.state.Pending[k]
 	switch f.verdict {
 	case bad:
@@ -206,13 +219,14 @@ func (e *Engine) apply(r *Rule, k string, f finding, fires *Alert, rise Alert, l
 			return false
 		}
 		delete(e.state.Pending, k)
-		rise.ID, rise.Name, rise.Kind, rise.Since, rise.Text = rand.Text(), r.Name, r.Kind, now, f.text
+		a := rise // most findings are good, and need none
+		a.ID, a.Name, a.Kind, a.Since, a.Text = rand.Text(), r.Name, r.Kind, now, f.text
 		if r.Kind.Measures() {
 			value := *f.value
-			rise.Value, rise.Above = &value, r.Above
+			a.Value, a.Above = &value, r.Above
 		}
-		e.state.Alerts = append(e.state.Alerts, &rise)
-		e.config.Logger.Warn("an alert fires", "alert", r.Name, "of", rise.subject(), "because", rise.Text)
+		e.state.Alerts = append(e.state.Alerts, &a)
+		e.config.Logger.Warn("an alert fires", "alert", r.Name, "of", a.subject(), "because", a.Text)
 		return true
 	case good:
 		delete(e.state.Pending, k)
@@ -234,7 +248,7 @@ func (e *Engine) clear(a *Alert, now time.Time) {
 // endOrphans ends the alerts of rules and destinations that are not configured
 // any more, and those of nodes that nobody has known for long. A node that is
 // not known yet, after a restart, keeps its own.
-func (e *Engine) endOrphans(firing map[string]*Alert, seen map[string]bool, now time.Time) (changed bool) {
+func (e *Engine) endOrphans(firing map[key]*Alert, seen map[key]bool, now time.Time) (changed bool) {
 	for k, a := range firing {
 		if seen[k] || !a.fires() {
 			continue
@@ -257,7 +271,7 @@ func (e *Engine) Forget(node string) {
 		}
 	}
 	for k := range e.state.Pending {
-		if _, subject, _ := strings.Cut(k, " "); subject == node {
+		if k.subject == node {
 			delete(e.state.Pending, k)
 		}
 	}

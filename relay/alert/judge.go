@@ -59,17 +59,19 @@ func (r *Rule) judgeNode(n *fleet.Node, was *Alert, started, now time.Time) find
 	case Swap:
 		return r.measure(n.SwapPercent, "swap %.0f %% used", "%.0f %%")
 	case Disk:
-		return r.measure(n.DiskPercent, strings.ReplaceAll(n.DiskPath, "%", "%%")+" %.0f %% full", "%.0f %%")
+		f := r.measure(n.DiskPercent, "%.0f %% full", "%.0f %%")
+		f.text = n.DiskPath + " " + f.text
+		return f
 	case Throttled:
 		if n.Throttling == nil {
 			return finding{}
 		}
-		return found(len(n.Throttling) > 0, "it is slowed down: "+strings.Join(n.Throttling, ", "))
+		return found(len(n.Throttling) > 0, "it is slowed down: ", n.Throttling...)
 	case Conflict:
 		if n.Conflict == nil && n.LastSeen.Before(started.Add(conflictIn*rhythm)) {
 			return finding{}
 		}
-		return found(len(n.Conflict) > 0, "two machines write under this name, from "+strings.Join(n.Conflict, ", "))
+		return found(len(n.Conflict) > 0, "two machines write under this name, from ", n.Conflict...)
 	case Rebooted:
 		if n.RebootedAt.IsZero() && was != nil && now.Sub(was.Since) < rebootedFor {
 			return finding{}
@@ -119,9 +121,10 @@ func (r *Rule) judgeDestination(d *deliver.Status, was *Alert, now time.Time) fi
 	return finding{}
 }
 
-func found(is bool, text string) finding {
+// found is a condition that is so or not, and what it is made of.
+func found(is bool, text string, parts ...string) finding {
 	if is {
-		return finding{verdict: bad, text: text}
+		return finding{verdict: bad, text: text + strings.Join(parts, ", ")}
 	}
 	return finding{verdict: good}
 }

@@ -1,6 +1,7 @@
 package alert
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -61,22 +62,44 @@ type Silence struct {
 type state struct {
 	Alerts   []*Alert  `json:"alerts"`
 	Silences []Silence `json:"silences"`
-	// Pending are conditions that have not lasted for long enough, and since
-	// when they last.
-	Pending map[string]time.Time `json:"pending"`
+	Pending  pending   `json:"pending"`
 }
 
-// key names what a rule says of a subject.
-func key(rule, subject string) string { return rule + " " + subject }
+// key is what a rule says something of.
+type key struct{ rule, subject string }
 
-// firing finds the alert that fires under a key.
-func (s *state) firing(rule, subject string) *Alert {
-	for _, a := range s.Alerts {
-		if a.fires() && a.Name == rule && a.subject() == subject {
-			return a
-		}
+// pending are conditions that have not lasted for long enough, and since when
+// they last.
+type pending map[key]time.Time
+
+// pendingJSON is one of them in the file.
+type pendingJSON struct {
+	Alert   string    `json:"alert"`
+	Subject string    `json:"of"`
+	Since   time.Time `json:"since"`
+}
+
+// MarshalJSON writes them as a list.
+func (p pending) MarshalJSON() ([]byte, error) {
+	list := []pendingJSON{}
+	for k, since := range p {
+		list = append(list, pendingJSON{k.rule, k.subject, since})
 	}
-	return nil
+	slices.SortFunc(list, func(a, b pendingJSON) int {
+		return cmp.Or(strings.Compare(a.Alert, b.Alert), strings.Compare(a.Subject, b.Subject))
+	})
+	return json.Marshal(list)
+}
+
+// UnmarshalJSON reads that list.
+func (p *pending) UnmarshalJSON(data []byte) error {
+	var list []pendingJSON
+	err := json.Unmarshal(data, &list)
+	*p = pending{}
+	for _, x := range list {
+		(*p)[key{x.Alert, x.Subject}] = x.Since
+	}
+	return err
 }
 
 // tidy drops what everybody has been told of, and silences that are over.
@@ -104,7 +127,7 @@ func (e *Engine) path() string { return filepath.Join(e.config.Directory, "alert
 // load reads what an earlier run has saved. A damaged file is set aside: at
 // worst alerts are told once more.
 func (e *Engine) load() error {
-	e.state.Pending = map[string]time.Time{}
+	e.state.Pending = pending{}
 	data, err := os.ReadFile(e.path())
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -113,18 +136,18 @@ func (e *Engine) load() error {
 		err = json.Unmarshal(data, &e.state)
 	}
 	if err != nil {
-		e.state = state{Pending: map[string]time.Time{}}
+		e.state = state{Pending: pending{}}
 		return errors.Join(fmt.Errorf("read %s: %w", e.path(), err), os.Rename(e.path(), e.path()+".damaged"))
 	}
 	if e.state.Pending == nil {
-		e.state.Pending = map[string]time.Time{}
+		e.state.Pending = pending{}
 	}
 	gone := func(name string) bool { return e.target(name) == nil }
 	for _, a := range e.state.Alerts {
 		a.Told, a.Telling = slices.DeleteFunc(a.Told, gone), slices.DeleteFunc(a.Telling, gone)
 	}
 	for k := range e.state.Pending {
-		if !slices.ContainsFunc(e.rules, func(r *Rule) bool { return strings.HasPrefix(k, key(r.Name, "")) }) {
+		if !slices.ContainsFunc(e.rules, func(r *Rule) bool { return r.Name == k.rule }) {
 			delete(e.state.Pending, k)
 		}
 	}
