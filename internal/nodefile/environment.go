@@ -12,6 +12,15 @@ import (
 	"sync"
 )
 
+// expandTop replaces variables in the given tables, in all if there are none.
+func (f *File) expandTop(own []string) {
+	for _, key := range slices.Sorted(maps.Keys(f.values)) {
+		if len(own) == 0 || slices.Contains(own, key) {
+			f.values[key] = f.expandValue([]string{key}, f.values[key])
+		}
+	}
+}
+
 // expandTable replaces variables in the string values below a table, in place.
 // Values are parsed before they are expanded: what a variable holds can never
 // become syntax.
@@ -98,7 +107,7 @@ func (f *File) expandVariable(path []string, s string) (value string, n int) {
 		f.errs = append(f.errs, f.unset(path, name, ": "+or(word, "the file cannot do without it")))
 		return s[:n], n
 	default:
-		f.Warnings = append(f.Warnings, f.unset(path, name, fmt.Sprintf(" and is left as written; give a default with ${%s:-…}", name)).Error())
+		f.Warnings = append(f.Warnings, f.unset(path, name, fmt.Sprintf(" and is left as written; set it, or give a default with ${%s:-…}", name)).Error())
 		return s[:n], n
 	}
 	f.substituted[joinPath(path)] = true

@@ -71,24 +71,26 @@ func (e *Error) Error() string {
 	return b.String() + ": " + e.Text
 }
 
-// Load reads and parses the file at path.
-func Load(path string) (*File, error) {
-	return load(path, 0, nil)
+// Load reads and parses the file at path for a program that has one table of it.
+// Variables are replaced there: those of the others need not be set for it.
+func Load(path, table string) (*File, error) {
+	return load(path, 0, nil, table)
 }
 
-func load(path string, order int, fetch func(url string) ([]byte, error)) (*File, error) {
+// load replaces variables in the given tables, in all of them if none is given.
+func load(path string, order int, fetch func(url string) ([]byte, error), own ...string) (*File, error) {
 	if u, err := url.Parse(path); err == nil && fetch != nil && IsURL(path) {
 		data, err := fetch(path)
 		if err != nil {
 			return nil, err
 		}
-		return parseAt(u.Redacted(), data, order)
+		return parseAt(u.Redacted(), data, order, own...)
 	}
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("read node file: %w", err)
 	}
-	return parseAt(path, data, order)
+	return parseAt(path, data, order, own...)
 }
 
 // IsURL reports whether path is not that of a file here.
@@ -100,13 +102,13 @@ func IsURL(path string) bool {
 // program. All mistakes found are returned together (errors.Join).
 func Parse(name string, data []byte) (*File, error) { return parseAt(name, data, 0) }
 
-func parseAt(name string, data []byte, order int) (*File, error) {
+func parseAt(name string, data []byte, order int, own ...string) (*File, error) {
 	data = bytes.TrimPrefix(data, []byte("\ufeff"))
 	f := &File{Name: name, where: locate(string(data)), substituted: map[string]bool{}, order: order}
 	if _, err := toml.Decode(string(data), &f.values); err != nil {
 		return nil, f.syntaxError(err)
 	}
-	f.values = f.expandTable(nil, f.values)
+	f.expandTop(own)
 	f.checkTopLevel()
 	return f, joinByPlace(f.errs)
 }

@@ -196,13 +196,13 @@ func TestNearest(t *testing.T) {
 
 func TestLoad(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "node.toml")
-	if _, err := Load(path); !os.IsNotExist(err) && !strings.Contains(err.Error(), path) {
+	if _, err := Load(path, "relay"); !os.IsNotExist(err) && !strings.Contains(err.Error(), path) {
 		t.Errorf("missing file: %v", err)
 	}
 	if err := os.WriteFile(path, []byte("\ufeff[agent]\ndebug = true\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	f, err := Load(path)
+	f, err := Load(path, "relay")
 	if err != nil {
 		t.Fatal(err)
 	}

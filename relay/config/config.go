@@ -118,7 +118,7 @@ func Load(path string) (*Config, error) {
 	if path == "" {
 		return fromFile(&nodefile.File{})
 	}
-	f, err := nodefile.Load(path)
+	f, err := nodefile.Load(path, "relay")
 	if f == nil {
 		return nil, err
 	}

@@ -258,6 +258,19 @@ func TestFind(t *testing.T) {
 	}
 }
 
+// Both programs read one file, and the agent's secrets need not be the relay's.
+func TestVariablesOfTheAgentNeedNotBeSet(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "node.toml")
+	text := "[[outputs.influxdb]]\nusername = '${V_UNSET}'\npassword = '${V_UNSET:?no token}'\n[relay]\nlisten = '${V_UNSET:-127.0.0.1:8391}'\n"
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := Load(path)
+	if err != nil || len(c.Warnings) != 0 || c.Listen != "127.0.0.1:8391" {
+		t.Errorf("%+v, %v", c, err)
+	}
+}
+
 func TestTheFileMustExist(t *testing.T) {
 	if _, err := Load(filepath.Join(t.TempDir(), "absent.toml")); err == nil {
 		t.Error("an absent file was accepted")
