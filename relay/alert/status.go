@@ -1,6 +1,7 @@
 package alert
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -21,6 +22,16 @@ type Status struct {
 type RuleStatus struct {
 	Rule
 	ForSeconds float64 `json:"for_seconds"`
+}
+
+// UnmarshalJSON also sets For, of which JSON has the seconds.
+func (r *RuleStatus) UnmarshalJSON(data []byte) error {
+	type plain RuleStatus
+	if err := json.Unmarshal(data, (*plain)(r)); err != nil {
+		return err
+	}
+	r.For = time.Duration(r.ForSeconds * float64(time.Second))
+	return nil
 }
 
 // TargetStatus is how well somebody can be told.

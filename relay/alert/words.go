@@ -22,19 +22,22 @@ var conditions = map[Kind]string{
 
 // String says when the rule's alert fires, for people.
 func (r Rule) String() string {
-	text := conditions[r.Kind]
+	text, over := conditions[r.Kind], ""
 	switch f, measured := figures[r.Kind]; {
 	case measured:
-		text = fmt.Sprintf("%s above "+f.format+", until below "+f.format, f.what, r.Above, r.ClearBelow)
+		text = fmt.Sprintf("%s above "+f.format, f.what, r.Above)
+		over = fmt.Sprintf(", until below "+f.format, r.ClearBelow)
 	case r.Kind == Backlog:
-		text = fmt.Sprintf("lines waiting for longer than %s, until less than %s", seconds(r.Above), seconds(r.ClearBelow))
+		text = "lines waiting for longer than " + seconds(r.Above)
+		over = ", until less than " + seconds(r.ClearBelow)
 	}
 	switch {
 	case r.Intervals > 0:
-		text += fmt.Sprintf(", for %g of its intervals", r.Intervals)
+		text += fmt.Sprintf(" for %g of its intervals", r.Intervals)
 	case r.For > 0:
-		text += ", for " + short(r.For)
+		text += " for " + short(r.For)
 	}
+	text += over
 	if len(r.Subjects) > 0 {
 		text += "; of " + strings.Join(r.Subjects, ", ")
 	}
