@@ -26,7 +26,7 @@ func (r *relay) ready() (ok bool, reasons []string) {
 		reasons = append(reasons, fmt.Sprintf("the queue holds %d MB that are not delivered, and max_bytes is %d MB", q.UndeliveredBytes>>20, bound>>20))
 	}
 	if r.guard.Blind() {
-		reasons = append(reasons, "the tokens cannot be read")
+		reasons = append(reasons, "no token is known: none was made yet, or they cannot be read")
 	}
 	if err := r.door.Trouble(); err != nil && len(reasons) == 0 {
 		reasons = append(reasons, trouble(err))

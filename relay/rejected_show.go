@@ -126,6 +126,10 @@ func printRejected(ctx context.Context, c *call) error {
 	if c.json {
 		return indent(c.stdout, parts)
 	}
+	if len(parts) == 0 {
+		_, err := fmt.Fprintf(c.stdout, "%s has refused nothing that is still kept\n", c.argument(0))
+		return err
+	}
 	for _, p := range parts {
 		fmt.Fprintf(c.stdout, "# %s db=%q rp=%q precision=%s: %s\n%s", p.At, p.Database, p.RetentionPolicy, p.Precision, printable(p.Reason), p.Lines)
 	}

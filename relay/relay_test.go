@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/rpicluster/vitals/internal/influx"
+	"github.com/rpicluster/vitals/relay/auth"
 	"github.com/rpicluster/vitals/relay/web"
 )
 
@@ -398,6 +399,15 @@ func TestClickable(t *testing.T) {
 
 func TestPrintable(t *testing.T) {
 	if got := printable("a\x1b[2Jb\nc ü"); strings.ContainsAny(got, "\x1b\n") || !strings.HasSuffix(got, "c ü") {
+		t.Errorf("%q", got)
+	}
+}
+
+// Every refused request is among the reasons, those of a relay without tokens too.
+func TestTheReasonsOfRefusalsAddUp(t *testing.T) {
+	s := auth.Status{Mode: auth.Required, Tokens: 1, Missing: 1, Wrong: 2, Forbidden: 3, Slowed: 4, Limited: 5, Unavailable: 6}
+	const want = "need a token (1 token); 21 requests refused: 1 without, 2 with a wrong one, 3 of another role, 4 too soon, 5 over their limits, 6 while no token was known"
+	if got := writers(&s); got != want {
 		t.Errorf("%q", got)
 	}
 }

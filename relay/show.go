@@ -54,7 +54,7 @@ func printStatus(w io.Writer, s *web.Status) {
 	fmt.Fprintf(w, "vitals-relay %s, listening on %s, up %s\n", s.Version, s.Listen, up)
 	fmt.Fprintf(w, "nodes      %d up, %d late, %d down\n", s.Nodes.Up, s.Nodes.Late, s.Nodes.Down)
 	fmt.Fprintf(w, "writers    %s\n", writers(&s.Auth))
-	fmt.Fprintf(w, "accepted   %d lines in %d writes; %d bad lines, %d writes told to retry\n", s.Ingest.Lines, s.Ingest.Requests, s.Ingest.BadLines, s.Ingest.Refused)
+	fmt.Fprintf(w, "accepted   %s in %s; %s, %s told to retry\n", plural(s.Ingest.Lines, "line"), plural(s.Ingest.Requests, "write"), plural(s.Ingest.BadLines, "bad line"), plural(s.Ingest.Refused, "write"))
 	fmt.Fprintf(w, "queue      %s on disk, %s of it kept for later destinations; %s free (%s)\n", size(s.Queue.Bytes), size(s.Queue.KeptBytes), size(s.Queue.FreeBytes), s.DataDirectory)
 	if len(s.Destinations) == 0 {
 		fmt.Fprintln(w, "no destination is configured: lines are kept here")
@@ -89,8 +89,8 @@ func writers(s *auth.Status) string {
 	refused := s.Missing + s.Wrong + s.Forbidden + s.Slowed + s.Limited + s.Unavailable
 	switch s.Mode {
 	case auth.Required:
-		return fmt.Sprintf("need a token (%s); %s refused: %d without, %d with a wrong one, %d of another role, %d too soon, %d over their limits",
-			plural(int64(s.Tokens), "token"), plural(refused, "request"), s.Missing, s.Wrong, s.Forbidden, s.Slowed, s.Limited)
+		return fmt.Sprintf("need a token (%s); %s refused: %d without, %d with a wrong one, %d of another role, %d too soon, %d over their limits, %d while no token was known",
+			plural(int64(s.Tokens), "token"), plural(refused, "request"), s.Missing, s.Wrong, s.Forbidden, s.Slowed, s.Limited, s.Unavailable)
 	case auth.Observe:
 		return fmt.Sprintf("are observed (%s); %d would be refused, see vitals-relay token observed", plural(int64(s.Tokens), "token"), s.Observed)
 	}

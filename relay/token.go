@@ -70,7 +70,7 @@ func createToken(ctx context.Context, stdout io.Writer, f flags) error {
 	}
 	fmt.Fprintf(stdout, "%s\n\nThis is token %s, role %s%s. It is shown this once.\n", t.Text, t.ID, t.Role, describe(&t.Token))
 	if t.Role == auth.Read {
-		_, err := fmt.Fprintln(stdout, "In a browser it is the password, with any name; for programs, the header: Authorization: Bearer TOKEN")
+		_, err := fmt.Fprintln(stdout, "In a browser, sign in with it; programs send it in a header: Authorization: Bearer TOKEN")
 		return err
 	}
 	_, err := fmt.Fprintf(stdout, `On the node, below [[outputs.influxdb]]:

@@ -31,7 +31,7 @@ var (
 	ErrWrong       = errors.New("wrong credentials")
 	ErrNoUser      = errors.New("wrong credentials without a user")
 	ErrForbidden   = errors.New("the token's role does not allow this")
-	ErrUnavailable = errors.New("the tokens cannot be read")
+	ErrUnavailable = errors.New("no token is known: none was made yet, or they cannot be read; vitals-relay status says which")
 )
 
 // SlowDown refuses a request for now: too many attempts failed from its

@@ -242,7 +242,7 @@ func (g *Guard) RequireRole(role Role, signIn string, next http.Handler) http.Ha
 			http.Error(w, slow.Reason, http.StatusTooManyRequests)
 		case errors.Is(err, ErrUnavailable):
 			w.Header().Set("Retry-After", "10")
-			http.Error(w, "the tokens cannot be read just now; the relay's log says why", http.StatusServiceUnavailable)
+			http.Error(w, "no token is known to the relay just now; vitals-relay status says why", http.StatusServiceUnavailable)
 		case errors.Is(err, ErrForbidden):
 			http.Error(w, "this token's role is not "+string(role)+"; vitals-relay token create --role "+string(role)+" makes one", http.StatusForbidden)
 		case r.Method == http.MethodGet && strings.Contains(r.Header.Get("Accept"), "text/html"):
