@@ -28,7 +28,7 @@ func (h *Handler) relayPage() relayPage {
 	p := relayPage{
 		Alarms: s.Alarms, Notes: s.Notes, Alerts: h.alerts(0), Version: s.Version, DataPath: s.DataDirectory, Lines: s.Ingest.Lines,
 		Kept:  byteText(float64(s.Queue.KeptBytes)),
-		Queue: fmt.Sprintf("%s on disk, %s of it not delivered yet, %s free", byteText(float64(s.Queue.Bytes)), byteText(float64(s.Queue.UndeliveredBytes)), free(s.Queue.FreeBytes)),
+		Queue: fmt.Sprintf("%s on disk, %s of it kept for later destinations, %s free", byteText(float64(s.Queue.Bytes)), byteText(float64(s.Queue.KeptBytes)), free(s.Queue.FreeBytes)),
 		Traffic: fmt.Sprintf("%s lines accepted in %s writes since %s; %s bad lines, %s writes told to come again",
 			count(s.Ingest.Lines), count(s.Ingest.Requests), s.Started.Local().Format("2 Jan 15:04"), count(s.Ingest.BadLines), count(s.Ingest.Refused)),
 	}
