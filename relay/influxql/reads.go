@@ -6,6 +6,9 @@ import "strings"
 // nothing but read. If it may do more, what names the first word that says so. A
 // text that InfluxDB would refuse may be said to be either.
 func Reads(text string) (ok bool, what string) {
+	if strings.IndexByte(text, 0) >= 0 {
+		return false, "a NUL" // to InfluxDB an end, of comments too, behind which it goes on
+	}
 	s := scanner{text: text, first: true}
 	for s.next() {
 		switch upper := strings.ToUpper(s.token); {
@@ -44,7 +47,7 @@ func (s *scanner) next() bool {
 			s.at++
 			continue
 		case strings.HasPrefix(rest, "--"):
-			if n := strings.IndexByte(rest, '\n'); n >= 0 {
+			if n := strings.IndexAny(rest, "\r\n"); n >= 0 { // InfluxDB reads either as a newline
 				s.at += n
 			} else {
 				s.at = len(s.text)
@@ -59,16 +62,12 @@ func (s *scanner) next() bool {
 			s.take(quoted, s.end(1, "/"))
 		case strings.HasPrefix(rest, "=~") || strings.HasPrefix(rest, "!~"):
 			s.take(symbol, 2)
+		case digit(c) || c == '.' && len(rest) > 1 && digit(rest[1]):
+			s.take(number, numberLength(rest))
+		case c == '$': // a parameter may have the name of a keyword and is none
+			s.take(quoted, 1+span(rest[1:], wordByte))
 		case wordByte(c):
-			n := 1
-			for n < len(rest) && wordByte(rest[n]) {
-				n++
-			}
-			kind := word
-			if c >= '0' && c <= '9' {
-				kind = number
-			}
-			s.take(kind, n)
+			s.take(word, span(rest, wordByte))
 		default:
 			s.take(symbol, 1)
 		}
@@ -90,7 +89,7 @@ func (s *scanner) take(kind tokenKind, n int) {
 func (s *scanner) end(from int, mark string) int {
 	rest := s.text[s.at:]
 	for n := from; n < len(rest); n++ {
-		if rest[n] == '\\' && mark != "*/" {
+		if rest[n] == '\\' && mark != "*/" && (mark != "/" || strings.HasPrefix(rest[n+1:], mark)) {
 			n++
 			continue
 		}
@@ -114,6 +113,27 @@ func (s *scanner) patternMayBegin() bool {
 	return false
 }
 
+// numberLength returns the length of a number or a duration. A word may follow
+// without a space on a number that has a point.
+func numberLength(text string) int {
+	n := span(text, digit)
+	if strings.HasPrefix(text[n:], ".") {
+		return n + 1 + span(text[n+1:], digit)
+	}
+	return span(text, wordByte)
+}
+
+// span returns how many bytes at the beginning of a text are of a class.
+func span(text string, class func(byte) bool) int {
+	n := 0
+	for n < len(text) && class(text[n]) {
+		n++
+	}
+	return n
+}
+
+func digit(c byte) bool { return c >= '0' && c <= '9' }
+
 func wordByte(c byte) bool {
-	return c == '_' || c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= 0x80
+	return c == '_' || digit(c) || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= 0x80
 }

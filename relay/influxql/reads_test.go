@@ -12,6 +12,7 @@ func TestReads(t *testing.T) {
 		`SELECT "drop" FROM "into" WHERE a = '; DROP DATABASE x'`, `SELECT v FROM m -- DROP DATABASE x`, "SELECT v /* INTO x */ FROM m",
 		`SELECT "a"/"b", "c"/"d" FROM m`, `SELECT v FROM /it's/ WHERE a = 'it\'s'`, `SELECT v FROM "d"."r"./^c.*/`,
 		`SELECT max("used") / 1024 / 1024 FROM mem`, `SELECT v FROM m WHERE a !~ /x\/'y/ AND b = ''`, "; ; SELECT v FROM m;", "", "SELECT (/a'b/) FROM m",
+		`SELECT v FROM m WHERE v > $into / 2. AND h =~ /\d'\/\\x/ AND t > now() - 1h30m`,
 	} {
 		if ok, what := Reads(text); !ok {
 			t.Errorf("%s: said to do more: %s", text, what)
@@ -26,7 +27,13 @@ func TestReads(t *testing.T) {
 		`ALTER RETENTION POLICY a ON b DURATION 1h`: "ALTER", `GRANT ALL TO u`: "GRANT", `KILL QUERY 1`: "KILL", `SET PASSWORD FOR u = 'x'`: "SET",
 		`CREATE USER u WITH PASSWORD 'x'`: "CREATE", `EXPLAIN ANALYZE SELECT v INTO x FROM m`: "INTO", `"SELECT" v`: `"SELECT"`,
 		`SELECT 'open`: "an open quote or comment", "SELECT v FROM m /* open": "an open quote or comment",
-		"SELECT v FROM/**/m;DROP DATABASE x": "DROP", "SELECT/**/v/**/INTO/**/x FROM m": "INTO", `(DROP DATABASE x)`: "(",
+		// What ends a comment, a pattern or a number for InfluxDB, and what only looks
+		// like the word before a pattern.
+		"SELECT v FROM m --\r; DROP DATABASE x": "DROP", "SELECT v FROM m --\x00; DROP DATABASE x": "a NUL",
+		`SELECT v FROM m WHERE h =~ /\\/'/; DROP DATABASE x --'`: "DROP", `SELECT v FROM m WHERE v > 1. / 2; DROP DATABASE x --/`: "DROP",
+		`SELECT v*1.0INTO x FROM m`: "INTO", `SELECT v*.5INTO x FROM m`: "INTO", `SELECT v*1.INTO x FROM m`: "INTO",
+		`SELECT v FROM m WHERE v > $in / 2; DROP DATABASE x --/`: "DROP",
+		"SELECT v FROM/**/m;DROP DATABASE x":                     "DROP", "SELECT/**/v/**/INTO/**/x FROM m": "INTO", `(DROP DATABASE x)`: "(",
 	} {
 		if ok, what := Reads(text); ok || what != want {
 			t.Errorf("%s: %v, %q; want %q", text, ok, what, want)

@@ -110,12 +110,19 @@ func (p *Proxy) Pass(w http.ResponseWriter, r *http.Request) error {
 // request is what the server is asked: made anew, so that nothing of the client
 // reaches it that is not meant to.
 func (p *Proxy) request(ctx context.Context, r *http.Request) (*http.Request, error) {
-	// Some parameters count only in the address, so each stays where it is.
-	target := strings.TrimSuffix(p.config.URL, "/") + "/query?" + p.meant(r.URL.Query())
-	method, body := http.MethodGet, ""
-	if r.Method != http.MethodGet {
-		method, body = http.MethodPost, p.meant(r.PostForm)
+	// Some parameters count only in the address, so each stays where it is. But of
+	// several texts the server may choose another than the one that was looked at.
+	inURL, inBody, text := r.URL.Query(), url.Values{}, r.FormValue("q")
+	method := http.MethodGet
+	if r.Method == http.MethodGet {
+		inURL.Set("q", text)
+	} else {
+		method = http.MethodPost
+		maps.Copy(inBody, r.PostForm)
+		inURL.Del("q")
+		inBody.Set("q", text)
 	}
+	target, body := strings.TrimSuffix(p.config.URL, "/")+"/query?"+p.meant(inURL), p.meant(inBody)
 	req, err := http.NewRequestWithContext(ctx, method, target, strings.NewReader(body))
 	if err != nil {
 		return nil, err

@@ -30,7 +30,7 @@ func between(t *testing.T, c Config, answer http.HandlerFunc) (url string) {
 	p := New(c)
 	t.Cleanup(p.Close)
 	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		r.ParseForm()
+		r.FormValue("q")
 		if err := p.Pass(w, r); err != nil {
 			http.Error(w, err.Error(), http.StatusBadGateway)
 		}
@@ -105,6 +105,35 @@ func TestWhatIsPassedOn(t *testing.T) {
 				t.Errorf("%s %v %q", resp.Status, resp.Header, answer)
 			}
 		})
+	}
+}
+
+// The server must not choose another text than the one that was looked at.
+func TestOneTextIsPassedOn(t *testing.T) {
+	const multi = "--b\r\nContent-Disposition: form-data; name=\"q\"\r\n\r\nDROP DATABASE d\r\n--b--\r\n"
+	for _, tt := range []struct{ method, params, contentType, body, want string }{
+		{"POST", "q=SELECT&db=d", "multipart/form-data; boundary=b", multi, "SELECT"},
+		{"GET", "q=SELECT&db=d", "multipart/form-data; boundary=b", multi, "SELECT"},
+		{"POST", "db=d", "multipart/form-data; boundary=b", multi, "DROP DATABASE d"},
+		{"POST", "q=SELECT&q=DROP", "application/x-www-form-urlencoded", "", "SELECT"},
+		{"POST", "q=DROP", "application/x-www-form-urlencoded", "q=SELECT&q=DROP", "SELECT"},
+		{"GET", "q=SELECT&q=DROP", "", "", "SELECT"},
+	} {
+		var got []string
+		front := between(t, Config{}, func(_ http.ResponseWriter, r *http.Request) {
+			r.ParseForm()
+			got = r.Form["q"]
+		})
+		req, _ := http.NewRequest(tt.method, front+"/query?"+tt.params, strings.NewReader(tt.body))
+		req.Header.Set("Content-Type", tt.contentType)
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if diff := cmp.Diff([]string{tt.want}, got); diff != "" {
+			t.Errorf("%s ?%s %s: %s", tt.method, tt.params, tt.body, diff)
+		}
 	}
 }
 
