@@ -18,7 +18,7 @@ export function chart(holder, { unit, max }) {
       cursor: { y: false },
       legend: { live: true },
       scales: { y: { range: (_, low, high) => (max ? [0, max] : [Math.min(low ?? 0, 0) || Math.floor((low ?? 0) * 0.95), Math.max(1, (high ?? 1) * 1.05)]) } },
-      axes: [{ ...axis, values: (_, ticks) => ticks.map(clock) }, { ...axis, size: 48, values: (_, ticks) => ticks.map((v) => `${v} ${unit}`.trim()) }],
+      axes: [{ ...axis, size: 30, values: (_, ticks) => ticks.map(clock) }, { ...axis, size: 48, values: (_, ticks) => ticks.map((v) => `${v} ${unit}`.trim()) }],
       series: [
         { value: (_, t) => (t ? new Date(t * 1000).toLocaleTimeString() : "now") },
         { label: holder.querySelector("figcaption").textContent, stroke: css("--calm"), fill: css("--wash"), width: 1.5, spanGaps: false, points: { show: false }, value: (_, v) => text(v) },
