@@ -3,7 +3,7 @@
 GO       ?= go
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 PORT     ?= 8186
-FUZZTIME ?= 10s
+FUZZTIME ?= 5s
 TARGETS  ?= amd64 arm64 armv6
 PART     ?= all
 BENCH_SECONDS ?= 60
@@ -49,12 +49,12 @@ unit: go-version ## unit tests with the race detector
 	$(GO) test -run NothingIsAllocated ./agent/selection # which the race detector hides
 
 e2e: go-version ## the programs from outside, with a real InfluxDB
-	$(GO) test -v -timeout 40m ./tests/...
+	$(GO) test -v -timeout 60m -parallel 4 ./tests # most of them wait
 
 faults: go-version ## lose nothing, in hours instead of minutes: each fault as often as docs/guarantees.md says (VITALS_SEED=N repeats)
 	VITALS_FAULTS=full $(GO) test -v -timeout 24h -parallel 2 -run RelayFault ./tests
 
-fuzz: go-version ## every fuzz target for FUZZTIME (10s)
+fuzz: go-version ## every fuzz target for FUZZTIME (5s)
 	@GO="$(GO)" sh tests/fuzz.sh $(FUZZTIME)
 
 bench: go-version ## size and speed beside what is installed (PEERS=install installs it), then the Go benchmarks; PART=relay, PART=agent
