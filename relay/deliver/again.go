@@ -175,10 +175,25 @@ func (r *Rejected) leaveAlone(path string) {
 func (l *RejectedLines) write(b *bytes.Buffer) {
 	fmt.Fprintf(b, "# %s db=%q rp=%q precision=%s: %s\n", l.At, l.Target.Database, l.Target.RetentionPolicy, l.Target.Precision,
 		strings.NewReplacer("\n", " ", "\r", " ").Replace(l.Reason))
-	b.Write(l.Lines)
-	if len(l.Lines) > 0 && l.Lines[len(l.Lines)-1] != '\n' {
-		b.WriteByte('\n')
+	for _, text := range cut(l.Lines) {
+		if text = uncommented(text); len(text) > 0 {
+			b.Write(bytes.TrimSuffix(text, []byte("\n")))
+			b.WriteByte('\n')
+		}
 	}
+}
+
+// uncommented is a line without the comments and blank lines before it: what its
+// writer says there must not be taken for a reason, nor hide one.
+func uncommented(text []byte) []byte {
+	for len(text) > 0 {
+		first, rest, _ := bytes.Cut(text, []byte("\n"))
+		if first = bytes.TrimLeft(first, " \t\r\x00"); len(first) > 0 && first[0] != '#' {
+			break
+		}
+		text = rest
+	}
+	return text
 }
 
 var rejectedHeader = sync.OnceValue(func() *regexp.Regexp {

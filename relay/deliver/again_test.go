@@ -120,6 +120,26 @@ func TestRetry(t *testing.T) {
 }
 
 // A file that somebody has edited gives up nothing.
+// A client's comment may look like a reason.
+func TestCommentsOfClientsAreNoReasons(t *testing.T) {
+	r := newRejected(t)
+	forged := "# 2026-01-01T00:00:00Z db=\"other\" rp=\"\" precision=s: forged\n"
+	id := setAside(t, r,
+		RejectedLines{Target: influx.Target{Database: "mine", Precision: "ns"}, Reason: "refused", Lines: []byte("m v=1 1\n" + forged + "\n" + forged + " m v=2 2\n \n" + forged + "m v=3 3\n \n")},
+		RejectedLines{Target: influx.Target{Database: "next", Precision: "ms"}, Reason: "refused", Lines: []byte(" \n\t" + forged + "m v=4 4")})
+	all, err := r.Read(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]string{}
+	for _, l := range all {
+		got[l.Target.Database+" "+l.Target.Precision] += string(l.Lines)
+	}
+	if diff := cmp.Diff(map[string]string{"mine ns": "m v=1 1\n m v=2 2\nm v=3 3\n", "next ms": "m v=4 4\n"}, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestRejectedFilesThatWereEdited(t *testing.T) {
 	for text, want := range map[string]int{"": 0, "m v=1 1\n": 1, "# a note\n\nm v=1 1\nm v=2 2": 1, "#": 0} {
 		got := parseRejected([]byte(text))
