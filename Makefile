@@ -45,7 +45,7 @@ check: go-version ## gofmt, vet, and that generated code is up to date
 	sh plugins/proto/generate.sh --check
 
 unit: go-version ## unit tests with the race detector
-	$(GO) test -race -timeout 20m $$($(GO) list ./... | grep -v /tests)
+	$(GO) test -race -timeout 20m $$($(GO) list ./... | grep -v '/tests$$')
 	$(GO) test -run NothingIsAllocated ./agent/selection # which the race detector hides
 
 e2e: go-version ## the programs from outside, with a real InfluxDB
