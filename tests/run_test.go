@@ -109,12 +109,14 @@ func missingVitals(t *testing.T, page, host string) string {
 	return "this machine is not there: " + body
 }
 
-// renderPage returns the page as a browser has it after its scripts have run.
+// renderPage returns the page as a browser has it after its scripts have run. The
+// page follows the nodes for as long as it is open, and virtual time would wait for
+// the end of that.
 func renderPage(t *testing.T, url string) string {
 	t.Helper()
 	browser := exec.Command("chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
 		"--disable-background-networking", "--disable-component-update", "--disable-sync",
-		"--user-data-dir="+t.TempDir(), "--virtual-time-budget=5000", "--dump-dom", url)
+		"--user-data-dir="+t.TempDir(), "--timeout=5000", "--dump-dom", url)
 	out, err := browser.Output()
 	if err != nil {
 		t.Fatalf("chromium (sh tests/install.sh installs it): %v", err)
