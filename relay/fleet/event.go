@@ -82,6 +82,7 @@ func (v *View) judge(first bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	through := v.lens()
+	v.judged = through.now
 	changed := map[string]told{}
 	for raw, r := range v.records {
 		if is := r.toTell(through); is != r.told {

@@ -75,17 +75,33 @@ type View struct {
 
 	forgotten, retired marks
 	restored           time.Time // of the last snapshot; what came before is known
+	heard              listening
+	judged             time.Time // when the nodes were last looked at
 }
 
 // lens is how records are looked at: when, and by which measures.
 type lens struct {
 	now     time.Time
-	since   time.Time // when the relay began to listen
+	started time.Time // when the relay was
+	heard   listening
 	limits  limits
 	version string
 }
 
-func (v *View) lens() lens { return lens{v.config.Now(), v.started, v.limits, v.config.Version} }
+func (v *View) lens() lens {
+	return lens{v.config.Now(), v.started, v.heard, v.limits, v.config.Version}
+}
+
+// standstill is after how long without a look at the nodes the relay itself
+// must have stood still: what nobody heard then is no silence.
+const standstill = 5 * time.Second
+
+// resume notes that the relay has stood still.
+func (v *View) resume() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.heard = listening{since: v.config.Now(), before: v.judged}
+}
 
 // Write is a write that was accepted, as the door saw it.
 type Write struct {
@@ -143,6 +159,7 @@ func (v *View) restore() {
 	if err := v.load(); err != nil {
 		v.config.Logger.Warn("the history of the nodes begins anew", "error", err)
 	}
+	v.heard = listening{since: v.started, before: v.restored}
 }
 
 // Offer shows a write to the view. It copies what it needs and never waits;
@@ -187,14 +204,18 @@ func (v *View) Run(ctx context.Context, kept Kept) {
 	defer second.Stop()
 	defer save.Stop()
 	defer v.save()
-	for {
+	for looked := time.Now(); ; {
 		select {
 		case <-ctx.Done():
 			return
 		case s := <-v.offered:
 			v.take(s)
 		case <-second.C:
+			if time.Since(looked) > standstill {
+				v.resume()
+			}
 			v.judge(false)
+			looked = time.Now()
 		case <-save.C:
 			v.save()
 		}

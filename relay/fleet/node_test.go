@@ -156,6 +156,54 @@ func TestTwoMachinesBehindOneAddress(t *testing.T) {
 	}
 }
 
+// A machine that stood still writes late what it read before, under the time at
+// which it should have.
+func TestAStandstillIsNoSecondMachine(t *testing.T) {
+	l := newLab(t, Config{})
+	for i, late := range []int{0, 0, 210, 0, 0, 210, 0, 0} {
+		l.writeAt("10.0.0.1", fmt.Sprintf("system,host=a uptime=%di", 5000+10*i), l.now.Add(-time.Duration(late)*time.Second))
+		l.pass(10 * time.Second)
+	}
+	if n := l.node("a"); n.Conflict != nil {
+		t.Errorf("%q", n.Conflict)
+	}
+}
+
+func TestTheRelaysOwnStandstillIsNoNodesFault(t *testing.T) {
+	l := newLab(t, Config{})
+	for range 10 {
+		l.write("10.0.0.1", "mem,host=a used_percent=1")
+		l.pass(time.Second)
+	}
+	l.judge(false)
+	l.pass(10 * time.Minute) // in which nobody listened
+	l.resume()
+	l.judge(false)
+	if n := l.node("a"); n.State != Late {
+		t.Errorf("%s, though it had no chance to be heard", n.State)
+	}
+	l.pass(time.Minute)
+	if n := l.node("a"); n.State != Down {
+		t.Errorf("%s, a minute later", n.State)
+	}
+}
+
+func TestWhatWasDownIsDownAfterARestart(t *testing.T) {
+	dir := t.TempDir()
+	l := newLab(t, Config{Directory: dir})
+	l.write("10.0.0.1", "mem,host=gone used_percent=1")
+	l.pass(time.Hour)
+	l.write("10.0.0.2", "mem,host=there used_percent=1")
+	l.save()
+	l.pass(time.Hour)
+	again := New(Config{Directory: dir, Now: func() time.Time { return l.now }})
+	for name, want := range map[string]State{"gone": Down, "there": Late} {
+		if n, err := again.Node(name); err != nil || n.State != want {
+			t.Errorf("%s: %s, %v", name, n.State, err)
+		}
+	}
+}
+
 func TestReboots(t *testing.T) {
 	f := func(name string, want bool, texts ...string) {
 		t.Helper()

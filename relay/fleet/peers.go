@@ -76,19 +76,24 @@ func (p *peers) active(now time.Time, interval time.Duration) (addresses []strin
 // started. One machine does not go back to an earlier one.
 type boots struct {
 	last, before int64
-	twin         time.Time // when lines have gone back
+	back         int       // how often lines have gone back, of late
+	twin         time.Time // when they last did
 }
 
 // note notes a time of start, and reports whether it is a later one than the
 // last. Clocks are set, so some seconds are no difference.
 func (b *boots) note(boot int64, at time.Time) (again bool) {
-	const slack = 30
+	const slack, fade = 30, 10 * time.Minute
 	near := func(other int64) bool { return other != 0 && boot-other <= slack && other-boot <= slack }
 	switch {
 	case b.last == 0 || near(b.last):
 		b.last = boot
 	case near(b.before):
+		if at.Sub(b.twin) > fade {
+			b.back = 0
+		}
 		b.last, b.before, b.twin = boot, b.last, at
+		b.back++
 	default:
 		again = boot > b.last
 		b.last, b.before = boot, b.last
@@ -103,7 +108,9 @@ func (r *record) conflict(now time.Time, interval time.Duration) []string {
 	if len(addresses) > 1 {
 		return addresses
 	}
-	if !r.boots.twin.IsZero() && now.Sub(r.boots.twin) <= turnsFade*interval {
+	// A machine that stood still may go back once or twice: it writes late what it
+	// read before.
+	if r.boots.back >= takeTurns && now.Sub(r.boots.twin) <= turnsFade*interval {
 		return []string{r.address}
 	}
 	return nil

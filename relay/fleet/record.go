@@ -164,7 +164,7 @@ func (r *record) up() figure {
 func (r *record) node(name string, through lens) Node {
 	now, interval := through.now, r.rhythm.interval()
 	n := Node{
-		Name: name, State: r.judge(through), New: now.Sub(r.first) < newFor && r.first.After(through.since),
+		Name: name, State: r.judge(through), New: now.Sub(r.first) < newFor && r.first.After(through.started),
 		Conflict: r.conflict(now, interval), FirstSeen: r.first,
 		LastSeen: r.seen, SecondsSinceSeen: max(0, now.Sub(r.seen).Seconds()), IntervalSeconds: interval.Seconds(),
 		Address: r.address, Client: r.client, Outdated: outdated(r.client, through.version), Token: r.token,
@@ -194,7 +194,7 @@ func (r *record) judge(through lens) State {
 	if r.retired {
 		return Retired
 	}
-	return through.limits.state(through.now, r.seen, through.since, r.rhythm.interval())
+	return through.limits.state(through.now, r.seen, through.heard, r.rhythm.interval())
 }
 
 // outdated reports whether a client is our agent of an older version than ours.

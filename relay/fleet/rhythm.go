@@ -66,16 +66,21 @@ func (l limits) down(interval time.Duration) time.Duration {
 	return max(5*interval+15*time.Second, l.late(interval))
 }
 
-// state judges a node that was last seen at seen. One that was silent while
-// the relay was not there to listen is late until it has had its chance.
-func (l limits) state(now, seen, listeningSince time.Time, interval time.Duration) State {
-	silent := now.Sub(seen)
+// listening is since when the relay has listened without a break, and when it
+// last did before; zero if that is not known.
+type listening struct{ since, before time.Time }
+
+// state judges a node that was last seen at seen. One that was not down when the
+// relay last listened, and silent since, is late until it has had its chance.
+func (l limits) state(now, seen time.Time, heard listening, interval time.Duration) State {
+	silent, down := now.Sub(seen), l.down(interval)
+	wasDown := !heard.before.IsZero() && heard.before.Sub(seen) > down
 	switch {
 	case silent <= l.late(interval):
 		return Up
-	case silent <= l.down(interval):
+	case silent <= down:
 		return Late
-	case seen.Before(listeningSince) && now.Sub(listeningSince) <= l.down(interval):
+	case !wasDown && seen.Before(heard.since) && now.Sub(heard.since) <= down:
 		return Late
 	}
 	return Down
