@@ -7,6 +7,11 @@ port=${PORT:-8186}
 influx=${INFLUX_URL:-}
 mkdir -p .run/node.d
 chmod 700 .run
+if [ -f .run/pid ] && kill -0 "$(cat .run/pid)" 2>/dev/null; then
+	echo "'make run' already runs in this folder, as process $(cat .run/pid); end it first, or use another clone" >&2
+	exit 1
+fi
+echo $$ > .run/pid
 
 cat > .run/node.toml <<EOF
 [agent]
@@ -50,7 +55,7 @@ stop() {
 	[ -z "$agent" ] || wait "$agent" || true
 	[ -z "$relay" ] || kill "$relay" 2>/dev/null || true
 	[ -z "$relay" ] || wait "$relay" || true
-	rm -rf "$RUNTIME_DIRECTORY"
+	rm -rf "$RUNTIME_DIRECTORY" .run/pid
 }
 
 died() {

@@ -64,6 +64,12 @@ func TestMakeRunOnACleanClone(t *testing.T) {
 		return ""
 	})
 
+	again := exec.Command("sh", "deploy/run.sh")
+	again.Dir = clone
+	if _, stderr, code := run(t, again); code != 1 || !strings.Contains(stderr, "already runs in this folder") {
+		t.Errorf("a second make run: exit code %d\n%s", code, stderr)
+	}
+
 	syscall.Kill(-p.cmd.Process.Pid, syscall.SIGINT) // as Ctrl-C does
 	select {
 	case <-p.done:

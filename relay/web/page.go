@@ -106,7 +106,7 @@ func highlights(nodes []fleet.Node) []highlight {
 		extreme("Hottest", nodes, func(n *fleet.Node) *float64 { return n.TemperatureCelsius }, "%.0f °C"),
 		extreme("Busiest", nodes, func(n *fleet.Node) *float64 { return n.CPUPercent }, "%.0f %% CPU"),
 		extreme("Fullest", nodes, func(n *fleet.Node) *float64 { return n.RAMPercent }, "%.0f %% RAM"),
-		extreme("Most room", nodes, idle, "%.0f %% free"),
+		extreme("Most idle", nodes, idle, "%.0f %% free"),
 	}
 	lines := 0.0
 	for i := range nodes {
