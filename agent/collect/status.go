@@ -58,6 +58,8 @@ type counts struct {
 	lastErrorAt time.Time
 	logged      string // the error last logged, until one gather succeeds
 	loggedAt    time.Time
+	turnsFrom   time.Time // since when turns are counted
+	turns       int       // how often it was logged that it began to fail
 }
 
 func (c *counts) fail(err error) {
@@ -69,6 +71,18 @@ func (c *counts) fail(err error) {
 // otherWords is how long an input that fails on is not logged again for failing
 // with other words.
 const otherWords = time.Minute
+
+// mostTurns is how often a minute an input is logged that fails and works in turns.
+const mostTurns = 5
+
+// turn reports whether it is to be logged that the input begins to fail.
+func (c *counts) turn(now time.Time) bool {
+	if now.Sub(c.turnsFrom) > time.Minute {
+		c.turnsFrom, c.turns = now, 0
+	}
+	c.turns++
+	return c.turns <= mostTurns
+}
 
 // account books one gather and logs what has changed since the one before: an
 // input that fails at every tick says so once.
@@ -87,7 +101,7 @@ func (in *instance) account(begun time.Time, took time.Duration, lines, bad int,
 	was := c.logged
 	if c.failing = err != nil; !c.failing {
 		c.logged = ""
-	} else if c.fail(err); was == "" || was != c.lastError && begun.Sub(c.loggedAt) > otherWords {
+	} else if c.fail(err); was == "" && c.turn(begun) || was != "" && was != c.lastError && begun.Sub(c.loggedAt) > otherWords {
 		c.logged, c.loggedAt = c.lastError, begun
 	}
 	now := c.logged
