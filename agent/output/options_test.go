@@ -267,7 +267,12 @@ func TestARouteThatFails(t *testing.T) {
 		o.FlushNow()
 		o.until("all is stored", func() bool { return o.Held() == 0 })
 		want := map[string][]string{"b": {lines[0], lines[2]}, "a": {lines[1], lines[4]}, "k": {lines[3]}}
-		if diff := cmp.Diff(want, s.places()); diff != "" {
+		got := s.places()
+		if code == 500 { // which is taken for the fault of a line, if it has failed once more by now: the others are written first, and as a proof
+			slices.Sort(got["b"])
+			got["b"] = slices.Compact(got["b"])
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
 			t.Error(code, diff)
 		}
 		if err := o.stop(); err != nil {
