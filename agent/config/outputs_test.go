@@ -79,6 +79,8 @@ func TestOptionsOfOutputs(t *testing.T) {
 	f(v1+`insecure_skip_verify = true`, func(o Output) any { return o.TLS.SkipVerify }, true)
 	f(v1+"insecure_skip_verify = true\ntls_enable = false", func(o Output) any { return o.TLS.SkipVerify }, false)
 	f(v1+"tls_enable = true", func(o Output) any { return o.TLS.empty() }, true)
+	f(v1+"urls = [\"https://h\"]\ntls_pin = \""+onePin+"\"", func(o Output) any { return o.TLS.Pins }, onePin)
+	f(v2+"urls = [\"https://h\"]\ntls_pin = \""+onePin+";"+onePin+"\"", func(o Output) any { return o.TLS.Pins }, onePin+";"+onePin)
 
 	f(v2+"bucket_tag = \"t\"\nexclude_bucket_tag = true", func(o Output) any { return o.BucketTag }, Route{"t", true})
 	f(v2+"rate_limit = \"5MB\"\nrate_limit_period = \"1m\"", func(o Output) any { return fmt.Sprint(o.RateLimit, o.RatePeriod) }, "5000000 1m0s")
@@ -98,6 +100,9 @@ func TestOptionsOfOutputs(t *testing.T) {
 	f(to+`use_batch_format = true`, func(o Output) any { return o.Name }, "file")
 	f("[[inputs.cpu]]\n[[outputs.discard]]\n", func(o Output) any { return o.ID }, "discard")
 }
+
+// onePin is the pin of some key.
+const onePin = "sha256//AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
 
 // What an output cannot do is refused where it stands.
 func TestOptionsOfOutputsThatAreRefused(t *testing.T) {
@@ -128,6 +133,10 @@ func TestOptionsOfOutputsThatAreRefused(t *testing.T) {
 	f("influxdb", `tls_min_version = "TLS9"`, `"TLS13"`)
 	f("influxdb", `tls_cipher_suites = ["X"]`, `"X" is not known`)
 	f("influxdb", `tls_renegotiation_method = "daily"`, `"freely"`)
+	f("influxdb", `tls_pin = "sha256//abc"`, "44 characters")
+	f("influxdb", "tls_pin = \""+onePin+"\"\ntls_enable = false\nurls = [\"https://h\"]", "take one of them out")
+	f("influxdb", "tls_ca = \"/dev/null\"\ntls_pin = \""+onePin+"\"\nurls = [\"https://h\"]", "take one of them out")
+	f("influxdb", "urls = [\"https://h\", \"http://h\"]\ntls_pin = \""+onePin+"\"", "write https://")
 	f("influxdb", `metric_batch_bytes = 10`, "at least 4KiB")
 	f("influxdb", `buffer_max_bytes = 10`, "at least 1MiB")
 	f("influxdb", `buffer_max_age = "-1s"`, "must not be negative")

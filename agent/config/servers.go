@@ -147,6 +147,11 @@ func (l *loader) http(s *nodefile.Section, t httpOptions, o *Output) {
 	}
 	o.URLs, o.Timeout, o.UserAgent, o.Headers = t.URLs, t.Timeout.Std(), t.UserAgent, t.Headers
 	o.TLS = l.tls(s, t.tlsOptions)
+	for _, text := range t.URLs {
+		if len(o.TLS.Pins) > 0 && !strings.HasPrefix(text, "https://") {
+			l.fail(s.Errorf("urls", "%q has no key that tls_pin could look at; write https://", influx.Redact(text)))
+		}
+	}
 	if t.Proxy != "" {
 		u, err := url.Parse(t.Proxy)
 		if err != nil || u.Host == "" {

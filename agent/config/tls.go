@@ -11,6 +11,7 @@ import (
 	"github.com/youmark/pkcs8"
 
 	"github.com/rpicluster/vitals/internal/nodefile"
+	"github.com/rpicluster/vitals/internal/pin"
 )
 
 // tlsOptions are Telegraf's options of a client's TLS.
@@ -25,6 +26,7 @@ type tlsOptions struct {
 	ServerName    string   `toml:"tls_server_name"`
 	Renegotiation string   `toml:"tls_renegotiation_method"`
 	SkipVerify    bool     `toml:"insecure_skip_verify"`
+	Pin           string   `toml:"tls_pin"` // not Telegraf's
 }
 
 // TLS is how a client secures its connections. It holds what the files said
@@ -37,6 +39,9 @@ type TLS struct {
 	ServerName    string
 	Renegotiation tls.RenegotiationSupport
 	SkipVerify    bool
+	// Pins, if there are any, are the keys that the server may have. Nothing else
+	// of its certificate is looked at then.
+	Pins pin.Pins
 }
 
 // Config makes the library's configuration. It is nil where nothing is set.
@@ -61,17 +66,23 @@ func (t *TLS) Config() (*tls.Config, error) {
 		}
 		c.Certificates = []tls.Certificate{pair}
 	}
+	if len(t.Pins) > 0 {
+		t.Pins.Require(c)
+	}
 	return c, nil
 }
 
 func (t *TLS) empty() bool {
-	return len(t.CA)+len(t.Cert)+len(t.CipherSuites) == 0 && t.MinVersion == 0 && t.ServerName == "" &&
+	return len(t.CA)+len(t.Cert)+len(t.CipherSuites)+len(t.Pins) == 0 && t.MinVersion == 0 && t.ServerName == "" &&
 		t.Renegotiation == tls.RenegotiateNever && !t.SkipVerify
 }
 
 // tls reads the options and the files that they name.
 func (l *loader) tls(s *nodefile.Section, t tlsOptions) (r TLS) {
 	if t.Enable != nil && !*t.Enable {
+		if t.Pin != "" { // which nobody drops by the way
+			l.fail(s.Errorf("tls_pin", "has no effect with tls_enable = false; take one of them out"))
+		}
 		return r // the others are switched off
 	}
 	r = TLS{ServerName: t.ServerName, SkipVerify: t.SkipVerify}
@@ -87,6 +98,7 @@ func (l *loader) tls(s *nodefile.Section, t tlsOptions) (r TLS) {
 		l.fail(s.Errorf("tls_renegotiation_method", `%q is none; it is "never", "once" or "freely"`, t.Renegotiation))
 	}
 	r.CA = l.read(s, "tls_ca", t.CA)
+	r.Pins = l.pins(s, t)
 	if (t.Cert == "") != (t.Key == "") {
 		key := map[bool]string{true: "tls_cert", false: "tls_key"}[t.Key == ""]
 		l.fail(s.Errorf(key, "tls_cert and tls_key go together; one of them is missing"))
@@ -100,6 +112,21 @@ func (l *loader) tls(s *nodefile.Section, t tlsOptions) (r TLS) {
 		l.fail(s.Errorf("", "%v", err))
 	}
 	return r
+}
+
+// pins reads tls_pin.
+func (l *loader) pins(s *nodefile.Section, t tlsOptions) pin.Pins {
+	if t.Pin == "" {
+		return nil
+	}
+	pins, err := pin.Parse(t.Pin)
+	switch {
+	case err != nil:
+		l.fail(s.Errorf("tls_pin", "%v", err))
+	case t.CA != "":
+		l.fail(s.Errorf("tls_ca", "has no effect with tls_pin, which looks at the server's key and at nobody's signature; take one of them out"))
+	}
+	return pins
 }
 
 // read reads the file that an option names.

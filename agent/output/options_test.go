@@ -24,6 +24,7 @@ import (
 
 	"github.com/rpicluster/vitals/agent/config"
 	"github.com/rpicluster/vitals/internal/influx"
+	"github.com/rpicluster/vitals/internal/pin"
 )
 
 // store answers as an InfluxDB does and remembers where each line went.
@@ -201,6 +202,12 @@ func TestTLS(t *testing.T) {
 	f("no questions asked", config.TLS{SkipVerify: true}, "")
 	f("of another name", config.TLS{CA: ca, ServerName: "elsewhere.example"}, "elsewhere.example")
 	f("of the name it has", config.TLS{CA: ca, ServerName: "example.com"}, "")
+	pins, err := pin.Parse(pin.Of(srv.Certificate()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f("of the pinned key", config.TLS{Pins: pins}, "")
+	f("of another key than the pinned one", config.TLS{Pins: pin.Pins{{1}}}, "the server's key is "+pins.String())
 }
 
 func TestRoutes(t *testing.T) {
