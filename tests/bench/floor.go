@@ -1,13 +1,13 @@
 package main
 
 import (
-	stdlib "compress/gzip"
+	"compress/gzip"
 	"flag"
 	"io"
 	"net/http"
 	"sync"
 
-	"github.com/klauspost/compress/gzip"
+	klauspost "github.com/klauspost/compress/gzip"
 )
 
 // inflater is what both gzip packages have.
@@ -16,13 +16,14 @@ type inflater interface {
 	Reset(io.Reader) error
 }
 
-// serveFloor is the least that a write endpoint in Go can do: it reads a body,
-// inflates it, forgets it and answers 204. It runs as a process of its own, this
-// program with the argument "floor".
+// serveFloor is the least that a write endpoint in Go can do, of the standard
+// library alone unless told otherwise: it reads a body, inflates it, forgets it
+// and answers 204. It runs as a process of its own, this program with the
+// argument "floor".
 func serveFloor(args []string) error {
 	set := flag.NewFlagSet("floor", flag.ContinueOnError)
 	listen := set.String("listen", "127.0.0.1:0", "address")
-	standard := set.Bool("stdlib", false, "inflate with the standard library")
+	faster := set.Bool("klauspost", false, "inflate with the package that the relay uses")
 	if err := set.Parse(args); err != nil {
 		return err
 	}
@@ -32,8 +33,8 @@ func serveFloor(args []string) error {
 	}
 	pool := sync.Pool{New: func() any {
 		s := &state{inflate: new(gzip.Reader), room: make([]byte, 64<<10)}
-		if *standard {
-			s.inflate = new(stdlib.Reader)
+		if *faster {
+			s.inflate = new(klauspost.Reader)
 		}
 		return s
 	}}

@@ -48,8 +48,8 @@ func (s settings) relaySubjects() ([]subject, error) {
 			name: "vitals-relay, durable before its answer", kind: relay, program: filepath.Join(s.programs, "vitals-relay"),
 			args: []string{"--config", "$DIR/config"}, file: forwardingFile, busy: true,
 		},
-		{name: "floor: inflates and forgets", kind: floor, program: itself, args: []string{"floor", "-listen", "127.0.0.1:$PORT"}},
-		{name: "floor, with the standard library's gzip", program: itself, args: []string{"floor", "-stdlib", "-listen", "127.0.0.1:$PORT"}},
+		{name: "floor: net/http, inflates and forgets", kind: floor, program: itself, args: []string{"floor", "-listen", "127.0.0.1:$PORT"}},
+		{name: "floor, with the relay's gzip package", program: itself, args: []string{"floor", "-klauspost", "-listen", "127.0.0.1:$PORT"}},
 	}
 	if _, err := os.Stat(all[0].program); err != nil {
 		return nil, fmt.Errorf("%w; make dist builds it", err)
