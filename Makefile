@@ -20,7 +20,7 @@ TAGS     := grpcnotrace,nethttpomithttp2
 SMALL    := -gcflags=all=-l -gcflags=github.com/rpicluster/vitals/...=
 BUILD    := CGO_ENABLED=0 $(GO) build -trimpath -tags $(TAGS) -ldflags "-s -w -X main.version=$(VERSION)"
 
-.PHONY: help build run test check unit e2e faults fuzz bench dist generate clean go-version
+.PHONY: help build run test check unit e2e faults fuzz bench dist generate manual clean go-version
 
 help: ## say what can be made
 	@echo "make TARGET, where TARGET is one of:"
@@ -78,6 +78,9 @@ dist: go-version ## static builds of both programs for amd64, arm64 and ARMv6 in
 
 generate: ## write the gRPC code again after a change of the contract
 	sh plugins/proto/generate.sh
+
+manual: ## write man pages and completion again after a change of a help
+	$(GO) test ./agent ./relay -run TestManual -update
 
 clean: ## remove everything that was built or run here
 	rm -rf bin dist .run

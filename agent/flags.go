@@ -27,7 +27,7 @@ const helpEnd = `
 What to run:
   --config FILE          the node file; several --config are read as one. Without it $VITALS_CONFIG
                          is read, else $TELEGRAF_CONFIG_PATH, else /etc/vitals/node.toml and
-                         what is in /etc/vitals/node.d
+                         what is in /etc/vitals/node.d.
                          A URL is fetched; a copy is kept for when that cannot be
   --config-directory DIR every file in it and below whose name ends in .conf; may be repeated
   --input-filter  A:B    only the inputs of these names
@@ -39,7 +39,8 @@ How:
   --test                 exit code 1 if a collector fails
   --once                 exit code 1 if a collector fails, or lines were refused or not sent; those
                          are lost, for the buffer on disk belongs to the agent that runs
-  --watch-config HOW     reload the node file when it changes: "notify" is told of changes, "poll"
+  --watch-config notify|poll
+                         reload the node file when it changes: "notify" is told of changes, "poll"
                          looks every 2 s (for network file systems)
   --config-url-watch-interval D
                          how often a file that is given by its URL is looked at; 0: never
@@ -48,7 +49,8 @@ How:
   --pidfile FILE         write the process number there while running
   --debug                log more
   --quiet                log errors only
-  --version, --help      a flag may be written with one dash, as Telegraf's
+  --version              which version this is
+  --help                 what can be typed; a flag may be written with one dash, as Telegraf's
 
 Examples:
   vitals-agent --config node.toml --test --input-filter temperature

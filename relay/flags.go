@@ -20,8 +20,11 @@ Usage:
 Flags:
   --config FILE   the node file; else $VITALS_CONFIG, else /etc/vitals/node.toml.
                   Without any, the relay keeps what it receives and shows the nodes
-  --log-level L   error, warn, info (default) or debug
+  --log-level error|warn|info|debug
+                  how much is logged; info without it
   --json          what a command prints, as JSON
+  --version       which version this is
+  --help          what can be typed
 
 Examples:
   A relay that forwards to the InfluxDB beside it:

@@ -8,7 +8,8 @@ PATH="$PATH:/usr/sbin:/sbin"
 needs="cc:gcc readelf:binutils influxd:influxdb chromium:chromium protoc:protobuf-compiler
 qemu-arm-static:qemu-user-static ps:procps git:git node:nodejs npm:npm
 victoria-metrics:victoria-metrics curl:curl collectd:collectd-core promtool:prometheus
-strace:strace mount:mount mkfs.ext4:e2fsprogs mkfs.xfs:xfsprogs"
+strace:strace mount:mount mkfs.ext4:e2fsprogs mkfs.xfs:xfsprogs
+groff:groff-base bash:bash zsh:zsh fish:fish"
 python=/usr/bin/python3
 
 missing=''
