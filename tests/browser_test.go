@@ -35,7 +35,7 @@ type browser struct {
 func newBrowser(t *testing.T, base string) *browser {
 	t.Helper()
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
-		chromedp.ExecPath("chromium"), chromedp.NoSandbox, chromedp.UserDataDir(t.TempDir()),
+		chromedp.ExecPath("chromium"), chromedp.NoSandbox, chromedp.UserDataDir(profile(t)),
 		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true), chromedp.WSURLReadTimeout(2*time.Minute),
 	)
 	allocated, cancel := chromedp.NewExecAllocator(t.Context(), options...)
@@ -55,6 +55,25 @@ func newBrowser(t *testing.T, base string) *browser {
 		}
 	})
 	return b
+}
+
+// profile is a directory for a browser, whose helpers may write to it for a moment
+// after it has ended.
+func profile(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "vitals-browser")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		eventually(t, 30*time.Second, func() string {
+			if err := os.RemoveAll(dir); err != nil {
+				return err.Error()
+			}
+			return ""
+		})
+	})
+	return dir
 }
 
 func (b *browser) note(base string, event any) {
