@@ -40,11 +40,10 @@ type part struct {
 	version uint64
 }
 
-// placed is a card on the board.
+// placed is a card on the board. It is drawn when somebody is to be sent it.
 type placed struct {
 	part
-	seen   time.Time
-	state  fleet.State
+	node   fleet.Node
 	badges string
 }
 
@@ -61,15 +60,15 @@ const maxGone = 1000
 // update is what a viewer is to be sent.
 type update struct {
 	Version uint64
-	Reload  bool // too much has changed: the page is to be loaded again
-	Cards   []string
+	Reload  bool     // too much has changed: the page is to be loaded again
+	Cards   []string // trouble first
 	Gone    []string
 	Summary string // empty if it has not changed
 }
 
 // since brings the board up to date and returns what has changed after a
-// version of an epoch.
-func (b *board) since(epoch int64, version uint64) (update, error) {
+// version of an epoch, with all cards for who has not got them yet.
+func (b *board) since(epoch int64, version uint64, all bool) (update, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if err := b.refresh(); err != nil {
@@ -80,10 +79,8 @@ func (b *board) since(epoch int64, version uint64) (update, error) {
 		u.Reload = true
 		return u, nil
 	}
-	for _, c := range b.cards {
-		if c.version > version {
-			u.Cards = append(u.Cards, c.html)
-		}
+	if err := b.draw(&u, func(c *placed) bool { return all || c.version > version }); err != nil {
+		return u, err
 	}
 	for _, d := range b.gone {
 		if d.version > version {
@@ -94,6 +91,41 @@ func (b *board) since(epoch int64, version uint64) (update, error) {
 		u.Summary = b.text.html
 	}
 	return u, nil
+}
+
+// draw adds the cards that are wanted.
+func (b *board) draw(u *update, wanted func(*placed) bool) error {
+	type drawn struct {
+		order order
+		html  string
+	}
+	var cards []drawn
+	for _, p := range b.cards {
+		if !wanted(p) {
+			continue
+		}
+		if p.html == "" {
+			html, err := b.render("card.html", newCard(&p.node, b.size))
+			if err != nil {
+				return err
+			}
+			p.html = html
+		}
+		cards = append(cards, drawn{orderOf(&p.node), p.html})
+	}
+	slices.SortFunc(cards, func(a, b drawn) int { return a.order.compare(b.order) })
+	for _, c := range cards {
+		u.Cards = append(u.Cards, c.html)
+	}
+	return nil
+}
+
+// at brings the board up to date and returns its version.
+func (b *board) at() (uint64, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	err := b.refresh()
+	return b.version, err
 }
 
 // refresh makes the board anew if it is older than a second.
@@ -115,11 +147,7 @@ func (b *board) refresh() error {
 	there := make(map[string]bool, len(nodes))
 	for i := range nodes {
 		there[nodes[i].Name] = true
-		is, err := b.place(&nodes[i], next)
-		if err != nil {
-			return err
-		}
-		changed = changed || is
+		changed = b.place(&nodes[i], next) || changed
 	}
 	for name := range b.cards {
 		if !there[name] {
@@ -148,19 +176,15 @@ func (b *board) depart(name string, version uint64) {
 	b.gone = append(b.gone, departed{name, version})
 }
 
-// place makes the card of a node, if it is another one than before.
-func (b *board) place(n *fleet.Node, next uint64) (changed bool, err error) {
+// place puts a node on the board, if its card is another one than before.
+func (b *board) place(n *fleet.Node, next uint64) (changed bool) {
 	was := b.cards[n.Name]
 	badges := fmt.Sprint(n.Badges())
-	if was != nil && was.seen.Equal(n.LastSeen) && was.state == n.State && was.badges == badges {
-		return false, nil
+	if was != nil && was.node.LastSeen.Equal(n.LastSeen) && was.node.State == n.State && was.badges == badges {
+		return false
 	}
-	html, err := b.render("card.html", newCard(n, b.size))
-	if err != nil {
-		return false, err
-	}
-	b.cards[n.Name] = &placed{part{html, next}, n.LastSeen, n.State, badges}
-	return true, nil
+	b.cards[n.Name] = &placed{part{"", next}, *n, badges}
+	return true
 }
 
 func (b *board) render(name string, data any) (string, error) {

@@ -14,19 +14,29 @@ import (
 
 // card is one node on the overview.
 type card struct {
-	Name, State, Seen, About string
-	URL                      string   // of the node's own page
-	SeenMillis               int64    // since 1970
-	Rank                     int      // trouble has low ones
-	Badges                   []string // what is worth a word besides the state
-	Title                    string   // all facts
-	Search                   string   // what the filter looks in
-	Tags                     string   // JSON, for grouping
-	Meters                   []meter
-	Spark, Area              string // the CPU's history in a box of 100 × 24, and what is below it
-	SparkLevel               string
-	Foot                     []string
-	Size                     size
+	order
+	State, Seen, About string
+	URL                string   // of the node's own page
+	SeenMillis         int64    // since 1970
+	Badges             []string // what is worth a word besides the state
+	Title              string   // all facts
+	Search             string   // what the filter looks in
+	Tags               string   // JSON, for grouping
+	Meters             []meter
+	Spark, Area        string // the CPU's history in a box of 100 × 24, and what is below it
+	SparkLevel         string
+	Foot               []string
+	Size               size
+}
+
+// order is where a card's place is among the others: trouble first.
+type order struct {
+	Rank int // trouble has low ones
+	Name string
+}
+
+func (o order) compare(p order) int {
+	return cmp.Or(cmp.Compare(o.Rank, p.Rank), natural(o.Name, p.Name))
 }
 
 // size is how much room a card takes.
@@ -62,17 +72,19 @@ type meter struct {
 
 func newCard(n *fleet.Node, s size) card {
 	c := card{
-		Name: n.Name, State: string(n.State), Seen: ago(n.SecondsSinceSeen), SeenMillis: n.LastSeen.UnixMilli(),
+		order: orderOf(n), State: string(n.State), Seen: ago(n.SecondsSinceSeen), SeenMillis: n.LastSeen.UnixMilli(),
 		URL: nodeURL(n.Name), Badges: n.Badges(), About: about(n), Size: s,
-		Meters: []meter{cpuMeter(n), temperatureMeter(n), ramMeter(n), swapMeter(n)},
+		Meters: meters(n),
 	}
-	c.Rank = rank(n, c.Meters)
 	c.Search = strings.ToLower(strings.Join([]string{n.Name, c.State, n.Address, c.About, strings.Join(c.Badges, " "), tagText(n.Tags)}, " "))
 	if len(n.Tags) > 0 {
 		text, _ := json.Marshal(n.Tags) // strings can be written
 		c.Tags = string(text)
 	}
 	if s != large {
+		for i := range c.Meters {
+			c.Meters[i].Detail = "" // there is no room for it
+		}
 		return c
 	}
 	c.Title = factList(n)
@@ -101,15 +113,14 @@ func foot(n *fleet.Node) (texts []string) {
 
 func nodeURL(name string) string { return "/nodes/" + url.PathEscape(name) }
 
-// rank sorts the nodes: what needs somebody first.
-func rank(n *fleet.Node, meters []meter) int {
-	if r := n.Rank(); r != fleet.RankWell || !slices.ContainsFunc(meters, func(m meter) bool { return m.Level == "hot" }) {
-		return r
+// orderOf sorts the nodes: what needs somebody first.
+func orderOf(n *fleet.Node) order {
+	o := order{n.Rank(), n.Name}
+	if o.Rank == fleet.RankWell && slices.ContainsFunc(meters(n), func(m meter) bool { return m.Level == "hot" }) {
+		o.Rank = fleet.RankHot
 	}
-	return fleet.RankHot
+	return o
 }
-
-func byRank(a, b card) int { return cmp.Or(cmp.Compare(a.Rank, b.Rank), natural(a.Name, b.Name)) }
 
 // tagText are tags as people write them.
 func tagText(tags map[string]string) string {
@@ -119,6 +130,10 @@ func tagText(tags map[string]string) string {
 	}
 	slices.Sort(pairs)
 	return strings.Join(pairs, " ")
+}
+
+func meters(n *fleet.Node) []meter {
+	return []meter{cpuMeter(n), temperatureMeter(n), ramMeter(n), swapMeter(n)}
 }
 
 func cpuMeter(n *fleet.Node) meter {

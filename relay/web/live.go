@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -11,11 +12,15 @@ import (
 	"github.com/klauspost/compress/gzip"
 )
 
-// serveLive goes on telling a viewer of the overview what has changed.
+// serveLive goes on telling a viewer of the overview what has changed. One whose
+// page has not got all cards is sent all of them first; until then the stream has
+// no id, so that whoever is cut off begins anew.
 func (h *Handler) serveLive(w http.ResponseWriter, r *http.Request) {
 	text := r.Header.Get("Last-Event-ID")
+	all := false
 	if text == "" {
-		text = r.URL.Query().Get("version")
+		query := r.URL.Query()
+		text, all = query.Get("version"), query.Has("all")
 	}
 	epoch, version, err := parseVersion(text)
 	if err != nil {
@@ -28,30 +33,45 @@ func (h *Handler) serveLive(w http.ResponseWriter, r *http.Request) {
 	}
 	defer s.close()
 	for {
-		u, err := h.board.since(epoch, version)
+		u, err := h.board.since(epoch, version, all)
 		if err != nil {
 			h.config.Logger.Error("the page cannot be made", "error", err)
 			return
 		}
-		version = u.Version
-		id := versionText(epoch, version)
 		if u.Reload {
-			s.send(id, "reload", true)
+			s.send("", "reload", true)
 			s.flush()
 			return
 		}
-		for _, html := range u.Cards {
-			s.send(id, "card", html)
+		s.tell(u, all)
+		if u.Version != version || all {
+			s.mark(versionText(epoch, u.Version))
 		}
-		for _, name := range u.Gone {
-			s.send(id, "gone", name)
-		}
-		if u.Summary != "" {
-			s.send(id, "summary", u.Summary)
-		}
+		version, all = u.Version, false
 		if !s.rest(r, h.config.Stopping, nil, time.Second) {
 			return
 		}
+	}
+}
+
+// chunk is how many cards are sent at a time: a slow viewer reads each within
+// its patience.
+const chunk = 100
+
+// tell sends what has changed, and says when that is all there is.
+func (s *stream) tell(u update, all bool) {
+	for cards := range slices.Chunk(u.Cards, chunk) {
+		s.send("", "cards", strings.Join(cards, "\n"))
+		s.flush()
+	}
+	for _, name := range u.Gone {
+		s.send("", "gone", name)
+	}
+	if u.Summary != "" {
+		s.send("", "summary", u.Summary)
+	}
+	if all {
+		s.send("", "complete", true)
 	}
 }
 
@@ -73,7 +93,7 @@ func (h *Handler) serveNodeLive(w http.ResponseWriter, r *http.Request) {
 	}
 	defer s.close()
 	was := ""
-	for n := uint64(1); ; n++ {
+	for {
 		html, err := h.nodeHTML(r.PathValue("name"))
 		if err != nil {
 			s.send("", "gone", true)
@@ -81,7 +101,7 @@ func (h *Handler) serveNodeLive(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		if html != was {
-			s.send(strconv.FormatUint(n, 10), "node", html)
+			s.send("", "node", html)
 			was = html
 		}
 		if !s.rest(r, h.config.Stopping, nil, 2*time.Second) {
@@ -143,14 +163,26 @@ func (s *stream) close() {
 	s.leave()
 }
 
-// send sends an event whose data is v as JSON.
+// send sends an event whose data is v as JSON. Without an id the last one holds.
 func (s *stream) send(id, event string, v any) {
 	if s.err != nil {
 		return
 	}
 	var data []byte
 	if data, s.err = encode(v); s.err == nil {
-		_, s.err = fmt.Fprintf(s.out, "id: %s\nevent: %s\ndata: %s\n\n", id, event, data)
+		if id != "" {
+			id = "id: " + id + "\n"
+		}
+		_, s.err = fmt.Fprintf(s.out, "%sevent: %s\ndata: %s\n\n", id, event, data)
+	}
+	s.sent = time.Time{}
+}
+
+// mark says what all that was sent comes to: who is cut off goes on from there,
+// and who is cut off before gets all of it again.
+func (s *stream) mark(id string) {
+	if s.err == nil {
+		_, s.err = fmt.Fprintf(s.out, "id: %s\n\n", id)
 	}
 	s.sent = time.Time{}
 }

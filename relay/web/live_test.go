@@ -46,7 +46,7 @@ func up(name string) fleet.Node { return fleet.Node{Name: name, State: fleet.Up,
 func (s *scene) since(version uint64) update {
 	s.t.Helper()
 	s.clock = s.clock.Add(time.Second)
-	u, err := s.board.since(s.board.epoch, version)
+	u, err := s.board.since(s.board.epoch, version, false)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -86,7 +86,7 @@ func TestViewersOfAnotherRunBeginAnew(t *testing.T) {
 	version := s.since(0).Version
 	f := func(epoch int64, version uint64) {
 		t.Helper()
-		if u, err := s.board.since(epoch, version); err != nil || !u.Reload {
+		if u, err := s.board.since(epoch, version, false); err != nil || !u.Reload {
 			t.Errorf("%+v, %v", u, err)
 		}
 	}
@@ -108,7 +108,7 @@ func TestTheBoardIsMadeOnceASecond(t *testing.T) {
 	s.since(0)
 	asked := s.asked
 	for range 5 {
-		if _, err := s.board.since(s.board.epoch, 0); err != nil {
+		if _, err := s.board.since(s.board.epoch, 0, false); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -128,6 +128,67 @@ func TestSizes(t *testing.T) {
 	f(48, large)
 	f(49, dense)
 	f(121, tiny)
+}
+
+// A page of many nodes has the first of them; the stream brings the others, for
+// who is cut off meanwhile once more, and without a script there is a link.
+func TestAPageOfManyNodesBeginsWithSome(t *testing.T) {
+	var nodes []fleet.Node
+	for i := range atOnce + 2*chunk + 1 {
+		nodes = append(nodes, up(fmt.Sprintf("node-%04d", i)))
+	}
+	last := &nodes[len(nodes)-1]
+	last.State = fleet.Down
+	s := newScene(t, nodes...)
+	_, page := ask(t, s, "GET", "/")
+	if n := strings.Count(page, "<article"); n != atOnce {
+		t.Errorf("%d cards at first", n)
+	}
+	contains(t, page, `data-key="`+last.Name+`"`, fmt.Sprintf(`data-partial="%d"`, 2*chunk+1), `<b class="up">440</b>`, `<a href="/?all">`, "201 more nodes")
+	_, page = ask(t, s, "GET", "/?all")
+	if n := strings.Count(page, "<article"); n != len(nodes) || strings.Contains(page, "data-partial") {
+		t.Errorf("%d of %d cards for who wants all", n, len(nodes))
+	}
+	_, version, _ := strings.Cut(page, `data-version="`)
+	version, _, _ = strings.Cut(version, `"`)
+
+	server := httptest.NewServer(s)
+	defer server.Close()
+	first := s.first(server.URL+"/live?all&version="+version, "")
+	if n := strings.Count(first, `data-key=\"`); n != len(nodes) || strings.Count(first, "event: cards\n") != len(nodes)/chunk+1 {
+		t.Errorf("%d cards of %d in %d events", n, len(nodes), strings.Count(first, "event: cards\n"))
+	}
+	if cards, id := strings.LastIndex(first, "event: cards\n"), strings.Index(first, "id: "); id < cards || !strings.Contains(first[cards:], "event: complete\n") {
+		t.Errorf("who is cut off goes on from where it is not: %d, %d", cards, id)
+	}
+	if again := s.first(server.URL+"/live?all&version="+version, version); strings.Contains(again, "event: ") {
+		t.Errorf("who has all is sent %.200q", again)
+	}
+}
+
+// first is what a stream sends at first, all that is there.
+func (s *scene) first(url, lastID string) string {
+	s.t.Helper()
+	req, err := http.NewRequestWithContext(s.t.Context(), "GET", url, nil)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if lastID != "" {
+		req.Header.Set("Last-Event-ID", lastID)
+	}
+	stopping := make(chan struct{})
+	close(stopping)
+	s.config.Stopping = stopping
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return string(body)
 }
 
 // read returns the data of the next event of a name.
@@ -168,7 +229,7 @@ func TestStreams(t *testing.T) {
 	version, _, _ = strings.Cut(version, `"`)
 	lines, end := listen("/live?version=" + version)
 	offer(view, "mem,host=late-comer used_percent=1\n")
-	if html := read(t, lines, "card"); !strings.Contains(html, "late-comer") {
+	if html := read(t, lines, "cards"); !strings.Contains(html, "late-comer") {
 		t.Error(html)
 	}
 	end.Close()

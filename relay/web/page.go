@@ -15,6 +15,7 @@ import (
 // overview is what the first page shows.
 type overview struct {
 	Cards   []card
+	More    int // cards that are not among them: the stream brings them
 	Size    size
 	Version string // of the board: the stream of changes goes on from there
 	Summary summary
@@ -50,17 +51,29 @@ type destination struct {
 	Waiting, Delivered, Word string
 }
 
-func (h *Handler) overview() (overview, error) {
-	update, err := h.board.since(h.board.epoch, 0)
+// atOnce is how many cards the page itself has. With more it would be long in
+// coming, and longer in being drawn.
+const atOnce = 240
+
+// overview is the first page, with all cards for who has no script.
+func (h *Handler) overview(all bool) (overview, error) {
+	version, err := h.board.at()
 	if err != nil {
 		return overview{}, err
 	}
 	nodes := h.config.Fleet.Nodes()
-	o := overview{Size: sizeFor(len(nodes)), Version: versionText(h.board.epoch, update.Version), Summary: h.summary(nodes)}
+	o := overview{Size: sizeFor(len(nodes)), Version: versionText(h.board.epoch, version), Summary: h.summary(nodes)}
+	orders := make(map[string]order, len(nodes))
+	for i := range nodes {
+		orders[nodes[i].Name] = orderOf(&nodes[i])
+	}
+	slices.SortFunc(nodes, func(a, b fleet.Node) int { return orders[a.Name].compare(orders[b.Name]) })
+	if len(nodes) > atOnce && !all {
+		nodes, o.More = nodes[:atOnce], len(nodes)-atOnce
+	}
 	for i := range nodes {
 		o.Cards = append(o.Cards, newCard(&nodes[i], o.Size))
 	}
-	slices.SortStableFunc(o.Cards, byRank)
 	return o, nil
 }
 

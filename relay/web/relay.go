@@ -3,7 +3,6 @@ package web
 import (
 	"fmt"
 	"net/http"
-	"strconv"
 	"time"
 )
 
@@ -60,14 +59,14 @@ func (h *Handler) serveRelayLive(w http.ResponseWriter, r *http.Request) {
 	}
 	defer s.close()
 	was := ""
-	for n := uint64(1); ; n++ {
+	for {
 		html, err := h.board.render("relay-live.html", h.relayPage())
 		if err != nil {
 			h.config.Logger.Error("the page cannot be made", "error", err)
 			return
 		}
 		if html != was {
-			s.send(strconv.FormatUint(n, 10), "relay", html)
+			s.send("", "relay", html)
 			was = html
 		}
 		if !s.rest(r, h.config.Stopping, nil, 2*time.Second) {

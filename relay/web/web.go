@@ -204,7 +204,7 @@ func (h *Handler) serveAsset(w http.ResponseWriter, r *http.Request) {
 }
 
 func (h *Handler) serveOverview(w http.ResponseWriter, r *http.Request) {
-	o, err := h.overview()
+	o, err := h.overview(r.URL.Query().Has("all"))
 	if err != nil {
 		h.fail(w, err)
 		return

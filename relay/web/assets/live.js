@@ -36,11 +36,11 @@ function say(yes) {
   if (pulse && pulse.textContent !== text) pulse.textContent = text;
 }
 
-// element makes the one element that a piece of HTML is.
-export function element(html) {
+// elements makes the elements that a piece of HTML is.
+export function elements(html) {
   const template = document.createElement("template");
-  template.innerHTML = html.trim();
-  return template.content.firstElementChild;
+  template.innerHTML = html;
+  return [...template.content.children];
 }
 
 // morph makes the element `from` like `to`.
@@ -67,7 +67,7 @@ export function morph(from, to) {
 
 // replace makes what an element holds like a piece of HTML.
 export function replace(holder, html) {
-  const fresh = element(html);
+  const [fresh] = elements(html);
   if (holder.firstElementChild) morph(holder.firstElementChild, fresh);
   else holder.append(fresh);
   age(holder);

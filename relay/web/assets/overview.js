@@ -1,12 +1,13 @@
 // The overview: places the cards as they come, filters and groups them.
 "use strict";
-import { follow, element, morph, replace, setClock, age } from "./live.js";
+import { follow, elements, morph, replace, setClock, age } from "./live.js";
 
 const live = document.getElementById("live");
 const nodes = document.getElementById("nodes");
 const filter = document.getElementById("filter");
 const group = document.getElementById("group");
 const nothing = document.getElementById("nothing");
+const more = document.getElementById("more"); // as long as cards are to come
 const collator = new Intl.Collator("en", { numeric: true });
 const cards = new Map(); // by the node's name
 for (const card of nodes.querySelectorAll(".card")) cards.set(card.dataset.key, card);
@@ -14,11 +15,13 @@ for (const card of nodes.querySelectorAll(".card")) cards.set(card.dataset.key, 
 const tagsOf = (card) => JSON.parse(card.dataset.tags || "{}");
 const known = new Set(); // tags that can be grouped by
 
+const sections = new Map(); // of the groups, by the tag's value
+
 // container is where a card belongs: the list, or the section of its group.
 function container(card) {
   if (!group.value) return nodes;
   const value = tagsOf(card)[group.value] ?? "";
-  let section = [...nodes.children].find((s) => s.dataset.group === value);
+  let section = sections.get(value);
   if (!section) {
     section = document.createElement("section");
     section.dataset.group = value;
@@ -28,6 +31,7 @@ function container(card) {
     section.append(title);
     const after = [...nodes.children].find((s) => collator.compare(s.dataset.group, value) > 0);
     nodes.insertBefore(section, after ?? null);
+    sections.set(value, section);
   }
   return section;
 }
@@ -36,40 +40,36 @@ function before(a, b) {
   return (a.dataset.rank - b.dataset.rank || collator.compare(a.dataset.key, b.dataset.key)) < 0;
 }
 
-// place puts a card where its rank belongs.
-function place(card) {
-  const into = container(card);
-  const others = [...into.children].filter((c) => c !== card && c.dataset.key !== undefined);
-  let low = 0, high = others.length;
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if (before(others[middle], card)) low = middle + 1;
-    else high = middle;
-  }
-  const next = others[low] ?? null;
-  if (card.parentElement !== into || card.nextElementSibling !== next) into.insertBefore(card, next);
-}
-
-// Cards that are to be placed. They come in crowds: when a fleet is new, all of
-// them at once.
+// Cards that are to be placed. They come in crowds: those that the page has not
+// got are placed in one go when all are there, for each go moves whatever follows,
+// but at once if somebody looks for them.
 const misplaced = new Set();
-const crowd = 20;
+const partial = () => live.dataset.partial !== undefined;
 
 function placeSoon(card) {
-  if (misplaced.size === 0) requestAnimationFrame(placeAll);
+  if (misplaced.size === 0 && !(partial() && filter.value === "" && group.value === "")) requestAnimationFrame(placeAll);
   misplaced.add(card);
 }
 
+// placeAll puts the misplaced among the others, in one walk through all.
 function placeAll() {
-  if (misplaced.size < crowd) misplaced.forEach(place);
-  else for (const card of [...cards.values()].sort((a, b) => (before(a, b) ? -1 : 1))) container(card).append(card);
-  for (const card of misplaced) learnTags(card);
+  const focused = document.activeElement;
+  for (const card of misplaced) card.remove();
+  const walk = new Map(); // by container, the card that was come to
+  for (const card of [...misplaced].sort((a, b) => (before(a, b) ? -1 : 1))) {
+    const into = container(card);
+    let at = walk.has(into) ? walk.get(into) : into.querySelector(":scope > .card");
+    while (at && before(at, card)) at = at.nextElementSibling;
+    into.insertBefore(card, at);
+    walk.set(into, at);
+    learnTags(card);
+  }
   misplaced.clear();
+  if (focused !== document.activeElement && focused.isConnected) focused.focus({ preventScroll: true });
   tidy();
 }
 
-function take(html) {
-  const fresh = element(html);
+function take(fresh) {
   const card = cards.get(fresh.dataset.key);
   if (!card) {
     cards.set(fresh.dataset.key, fresh);
@@ -87,25 +87,29 @@ function take(html) {
   show(card);
 }
 
-// tidy takes empty groups away.
+// tidy takes empty groups away, hides those of which nothing is shown, and says
+// so if that is all.
 function tidy() {
-  for (const section of nodes.querySelectorAll(".group-of")) if (!section.querySelector(".card")) section.remove();
+  for (const section of nodes.querySelectorAll(".group-of")) {
+    if (!section.querySelector(".card")) {
+      section.remove();
+      if (sections.get(section.dataset.group) === section) sections.delete(section.dataset.group);
+    } else section.hidden = !section.querySelector(".card:not([hidden])");
+  }
+  nothing.hidden = partial() || cards.size === 0 || nodes.querySelector(".card:not([hidden])") !== null;
 }
 
+let words = []; // that a card has to have
+
 function show(card) {
-  const words = filter.value.toLowerCase().split(/\s+/).filter(Boolean);
   const hide = !words.every((word) => card.dataset.search.includes(word));
   if (card.hidden !== hide) card.hidden = hide;
 }
 
 function showAll() {
-  let shown = 0;
-  for (const card of cards.values()) {
-    show(card);
-    if (!card.hidden) shown++;
-  }
-  for (const section of nodes.querySelectorAll(".group-of")) section.hidden = !section.querySelector(".card:not([hidden])");
-  nothing.hidden = shown > 0 || cards.size === 0;
+  words = filter.value.toLowerCase().split(/\s+/).filter(Boolean);
+  cards.forEach(show);
+  placeAll();
 }
 
 function learnTags(card) {
@@ -118,10 +122,10 @@ function learnTags(card) {
 }
 
 function regroup() {
+  sections.clear();
   for (const card of cards.values()) misplaced.add(card);
   placeAll();
   nodes.classList.toggle("grouped", group.value !== "");
-  showAll();
 }
 
 nodes.dataset.size = nodes.className.replace("nodes", "").trim();
@@ -150,8 +154,17 @@ if (navigator.clipboard) {
   });
 }
 
-follow(`/live?version=${live.dataset.version}`, {
-  card: take,
+if (more) more.hidden = false;
+follow(`/live?version=${live.dataset.version}${partial() ? "&all" : ""}`, {
+  cards: (html) => {
+    elements(html).forEach(take);
+    tidy();
+  },
+  complete: () => {
+    delete live.dataset.partial;
+    more.remove();
+    placeAll();
+  },
   gone: (name) => {
     misplaced.delete(cards.get(name));
     cards.get(name)?.remove();
