@@ -42,6 +42,7 @@ func commands() []command {
 		{name: "buffer replay", args: "BUFFER", flags: "to", short: "send refused or orphaned lines once more", more: bufferReplayHelp, run: replayBuffer},
 		{name: "buffer purge", args: "BUFFER", flags: "rejected", short: "throw lines away", more: bufferPurgeHelp, run: purgeBuffer},
 		{name: "status", flags: "json", short: "how the running agent is doing", more: statusHelp, run: showStatus},
+		{name: "alive", short: "whether an agent runs and answers, for health checks", more: aliveHelp, run: askAlive},
 		{name: "version", short: "which version this is", run: showVersion},
 	}
 }
@@ -204,6 +205,10 @@ func showVersion(_ context.Context, _ *flags, stdout, _ io.Writer) error {
 const configCheckHelp = `Reads the node file and says everything that is wrong with it, each with its line.
 Drop-in collectors are started to check their options; nothing is gathered or sent.
 Exit code 1 if anything is wrong.
+`
+
+const aliveHelp = `Exit code 0 if the agent runs and is at no standstill, whether or not its inputs and
+outputs work: those it tries again by itself, and status tells of them.
 `
 
 const statusHelp = `Asks the running agent for each input: state, last reading, lines, errors, process;

@@ -501,6 +501,9 @@ urls = ["`+db.URL+`"]
 	if err != nil || !json.Valid([]byte(text)) {
 		t.Errorf("%v\n%s", err, text)
 	}
+	if out, _, err := call(t, "alive"); err != nil || out != "" {
+		t.Errorf("%q, %v", out, err)
+	}
 	if _, _, err := call(t, "--config", path); err == nil || !strings.Contains(err.Error(), "another vitals-agent is running") {
 		t.Error(err)
 	}
@@ -515,6 +518,9 @@ urls = ["`+db.URL+`"]
 	}
 	if n := strings.Count(db.String(), "mem,host=n1 "); n < 2 {
 		t.Errorf("%d lines were sent", n)
+	}
+	if _, _, err := call(t, "alive"); err == nil || !strings.Contains(err.Error(), "does not seem to run") {
+		t.Error(err)
 	}
 	if _, _, err := call(t, "status"); err == nil || !strings.Contains(err.Error(), "does not seem to run") {
 		t.Error(err)

@@ -146,6 +146,17 @@ func (a *agent) answer(ctx context.Context, ln net.Listener) (stop func()) {
 	}
 }
 
+// alivePatience is how long an agent may take to answer that is at no standstill.
+const alivePatience = 20 * time.Second
+
+// askAlive is for health checks, of containers above all: another agent in its
+// place would mend neither a relay that is away nor a collector that fails.
+func askAlive(ctx context.Context, _ *flags, _, _ io.Writer) error {
+	ctx, cancel := context.WithTimeout(ctx, alivePatience)
+	defer cancel()
+	return control.Get(ctx, "agent", "/status", nil)
+}
+
 // showStatus prints how the running agent is doing, and fails if something is
 // failing.
 func showStatus(ctx context.Context, f *flags, w, _ io.Writer) error {

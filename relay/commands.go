@@ -57,6 +57,8 @@ func showCommands() []subcommand {
 	return []subcommand{
 		{words: "status", usage: "[--json]", help: "destinations, backlog, counters; exit code 1\nif a required destination fails",
 			run: func(ctx context.Context, c *call) error { return showStatus(ctx, c.stdout, c.json) }},
+		{words: "alive", help: "exit code 0 if a relay runs and answers, whether\nor not its destinations do; for health checks",
+			run: func(ctx context.Context, _ *call) error { return askAlive(ctx) }},
 		{words: "destinations list", usage: "[--json]", help: "each with its state, backlog, rate and last error",
 			run: func(ctx context.Context, c *call) error { return listDestinations(ctx, c) }},
 		{words: "destinations forget", takes: 1, usage: "NAME", help: "give up a destination that is no longer\nconfigured, with what it has not got",

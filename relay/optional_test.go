@@ -50,6 +50,9 @@ func TestADestinationThatIsDown(t *testing.T) {
 		if required != (statuses[503] > 0) || statuses[204] == 0 || len(statuses) > 2 {
 			t.Errorf("required: %v; answers %v", required, statuses)
 		}
+		if _, err := command(t, "alive"); err != nil {
+			t.Errorf("a destination that is away is held against the relay: %v", err)
+		}
 		out, err := command(t, "status")
 		dropped := p.status().Destinations[1].Backlog.DroppedLines
 		if alarm := fmt.Sprintf("ALARM: down: %d lines it has not got were dropped", dropped); required != (dropped == 0) || !required && !strings.Contains(out, alarm) {

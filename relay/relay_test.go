@@ -347,6 +347,7 @@ func TestCommandLine(t *testing.T) {
 		{"--config", "", `--config needs a value; see vitals-relay --help`},
 		{"--log-level loud", "", `--log-level "loud": must be error, warn, info or debug`},
 		{"status", "", `vitals-relay does not seem to run`},
+		{"alive", "", `vitals-relay does not seem to run`},
 	}
 	for _, tt := range tests {
 		t.Run(tt.args, func(t *testing.T) {

@@ -19,6 +19,14 @@ import (
 // ask is how long a subcommand waits for the running relay.
 const ask = 10 * time.Second
 
+// askAlive is for health checks: another relay in this one's place would mend no
+// destination.
+func askAlive(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*ask)
+	defer cancel()
+	return control.Get(ctx, "relay", "/status", nil)
+}
+
 // showStatus prints how the relay is doing; the error is errQuiet if a
 // required destination fails.
 func showStatus(ctx context.Context, stdout io.Writer, asJSON bool) error {

@@ -2,6 +2,9 @@ package config
 
 import (
 	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
 	"time"
 
 	"github.com/rpicluster/vitals/agent/clock"
@@ -131,11 +134,36 @@ func (l *loader) hostname(s *nodefile.Section, t agentTable) string {
 		}
 		return t.Hostname
 	}
+	if name := hostsName(); name != "" {
+		return name
+	}
 	name, err := os.Hostname()
 	if err != nil {
 		l.fail(s.Errorf("", `this machine's name cannot be read (%v); set hostname = "…"`, err))
 	}
+	if os.Getenv("HOST_PROC") != "" && containerID.MatchString(name) {
+		l.warn(s.Errorf("", `%q is the name of a container, and the next one will have another; let $HOST_ETC be the /etc of the host, or run it with --uts=host, or set hostname = "…"`, name))
+	}
 	return name
+}
+
+// containerID is what a container is called that was given no name.
+var containerID = regexp.MustCompile("^[0-9a-f]{12}$")
+
+// hostsName is what the machine is called that this container runs on, which
+// has its /etc mounted where HOST_ETC says.
+func hostsName() string {
+	dir := os.Getenv("HOST_ETC")
+	if dir == "" {
+		return ""
+	}
+	text, _ := os.ReadFile(filepath.Join(dir, "hostname"))
+	for line := range strings.Lines(string(text)) {
+		if name := strings.TrimSpace(line); name != "" && name[0] != '#' {
+			return name
+		}
+	}
+	return ""
 }
 
 func (l *loader) checkAgent(s *nodefile.Section, t *agentTable) {

@@ -304,6 +304,14 @@ func TestHostTag(t *testing.T) {
 	f("omitted", "[agent]\nomit_hostname = true\nhostname = \"x\"\n", "")
 	f("an explicit tag wins", "[agent]\nhostname = \"x\"\n[global_tags]\nhost = \"y\"\n", "y")
 	f("an explicit tag is not omitted", "[agent]\nomit_hostname = true\n[global_tags]\nhost = \"y\"\n", "y")
+	etc := t.TempDir()
+	t.Setenv("HOST_ETC", etc)
+	f("a host that has no name for its containers", "", own)
+	if err := os.WriteFile(filepath.Join(etc, "hostname"), []byte("# its name\n\n  pi-7 \n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f("the host's name in a container", "", "pi-7")
+	f("hostname in a container", "[agent]\nhostname = \"x\"\n", "x")
 }
 
 func TestFiltersOfTheCommandLine(t *testing.T) {
