@@ -579,15 +579,15 @@ func TestFaultsOfPluginsCostOnlyThemselves(t *testing.T) {
 	t.Parallel()
 	seed := faultSeed(t)
 	faults := []*fault{
-		{id: "P1", what: "process ends in a reading", plugins: 6, occasion: "gather", retry: true, within: 10 * time.Second,
+		{id: "P1", what: "process ends in a reading", plugins: 6, occasion: "gather", retry: true, within: time.Minute,
 			words: []string{"exit", "silent", "panic", "kill"}},
-		{id: "P2", what: "process hangs", plugins: 6, occasion: "gather", retry: true, within: 15 * time.Second,
+		{id: "P2", what: "process hangs", plugins: 6, occasion: "gather", retry: true, within: time.Minute,
 			words: []string{"freeze", "fifo", "hang", "freeze", "fifo", "hang", "loop", "overrun", "overrun"}},
-		{id: "P3", what: "program does not start", plugins: 4, occasion: "start", retry: true, within: 40 * time.Second,
+		{id: "P3", what: "program does not start", plugins: 4, occasion: "start", retry: true, within: time.Minute,
 			words: []string{"garbage", "late", "exit", "silent", "nowhere", "garbage", "late", "hang", "half", "toolate"}},
-		{id: "P4", what: "answer or log nobody can use", plugins: 6, occasion: "gather", retry: true, within: 15 * time.Second,
+		{id: "P4", what: "answer or log nobody can use", plugins: 6, occasion: "gather", retry: true, within: time.Minute,
 			words: []string{"huge", "long", "utf8", "nan", "newline", "series", "error", "print", "log"}},
-		{id: "P5", what: "memory without bound, offspring", plugins: 3, occasion: "gather", retry: true, within: 15 * time.Second,
+		{id: "P5", what: "memory without bound, offspring", plugins: 3, occasion: "gather", retry: true, within: time.Minute,
 			words: []string{"leak", "grandchild", "daemon"}},
 	}
 	names := []string{"control"}

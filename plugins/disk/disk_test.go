@@ -3,10 +3,14 @@ package disk
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/rpicluster/vitals/plugins"
 	"github.com/rpicluster/vitals/plugins/plugintest"
@@ -109,6 +113,7 @@ func TestDevices(t *testing.T) {
 	f := func(line, device, label string) {
 		t.Helper()
 		m, err := parseMount(line)
+		m.device = m.realDevice()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -131,8 +136,48 @@ func FuzzParseMount(f *testing.F) {
 	f.Add(" - ")
 	f.Fuzz(func(t *testing.T, line string) {
 		m, err := parseMount(line)
+		m.device = m.realDevice()
 		if err == nil && (m.fsType == "" || m.point == "" || len(m.options) == 0) {
 			t.Errorf("%+v", m)
 		}
 	})
+}
+
+// TestMounts has what one file system under several names, and one of which only
+// a part is mounted, are called.
+func TestMounts(t *testing.T) {
+	t.Setenv("HOST_PROC", t.TempDir())
+	path := plugins.HostProc("1/mountinfo")
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	lines, want := "", []string{}
+	f := func(line, device, mode string, bind bool) {
+		lines += line + "\n"
+		want = append(want, fmt.Sprint(device, " ", mode, " ", bind))
+	}
+	f("21 1 8:1 / / rw,noatime shared:1 - ext4 /dev/sda1 rw", "/dev/sda1", "rw", false)
+	f("22 1 8:1 /home /home rw - ext4 /dev/sda1 rw", "/dev/sda1", "rw", true)
+	f("23 1 8:1 / /again rw - ext4 /dev/disk/by-label/root rw", "/dev/sda1", "rw", false)
+	f("24 1 8:2 / /ro rw - ext4 /dev/sda2 ro,errors=remount-ro", "/dev/sda2", "ro", false)
+	f("25 1 8:3 / /alsoro ro - ext4 /dev/sda3 rw", "/dev/sda3", "ro", false)
+	f("26 1 0:40 /@home /btrfs rw - btrfs /dev/sdb rw,subvol=/@home", "/dev/sdb", "rw", false)
+	f("27 1 0:40 /@home/pi /pi rw - btrfs /dev/sdb rw,subvol=/@home", "/dev/sdb", "rw", true)
+	f("28 1 0:4 net:[4026531840] /run/netns/a rw - nsfs nsfs rw", "net:[4026531840]", "rw", false)
+	f("29 1 0:50 / /tmp rw - tmpfs tmpfs rw", "tmpfs", "rw", false)
+	f("30 1 0:50 / /mnt rw - tmpfs none rw", "tmpfs", "rw", false)
+	if err := os.WriteFile(path, []byte(lines), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	all, err := readMounts()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, m := range all {
+		got = append(got, fmt.Sprint(m.device, " ", m.mode(), " ", slices.Contains(m.options, "bind")))
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
 }

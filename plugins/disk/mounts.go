@@ -66,11 +66,18 @@ func readMounts() ([]mount, error) {
 		}
 	}
 	var all []mount
+	devices := map[string]string{} // by number: one file system may be mounted under several names
 	for line := range strings.Lines(string(data)) {
 		m, err := parseMount(line)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", path, err)
 		}
+		if first, known := devices[m.number]; known {
+			m.device = first
+		} else {
+			devices[m.number] = m.device
+		}
+		m.device = m.realDevice()
 		all = append(all, m)
 	}
 	return all, nil
@@ -88,6 +95,7 @@ func parseMount(line string) (mount, error) {
 	if len(words) < 6 || len(more) < 2 {
 		return mount{}, fmt.Errorf("%q is no mount", line)
 	}
+	root := words[3]
 	m := mount{
 		number:  words[2],
 		point:   unescape(words[4]),
@@ -95,10 +103,20 @@ func parseMount(line string) (mount, error) {
 		fsType:  more[0],
 		device:  unescape(more[1]),
 	}
-	if words[3] != "/" {
-		m.options = append(m.options, "bind")
+	var whole []string // options of the file system
+	if len(more) > 2 {
+		whole = strings.Split(more[2], ",")
 	}
-	m.device = m.realDevice()
+	if i := slices.Index(m.options, "rw"); i >= 0 && slices.Contains(whole, "ro") {
+		m.options[i] = "ro"
+	}
+	switch ofDevice := strings.HasPrefix(m.device, "/"); {
+	case root == "/" || ofDevice && slices.Contains(whole, "subvol="+root):
+	case ofDevice:
+		m.options = append(m.options, "bind")
+	default:
+		m.device = root // as nsfs has it: what is mounted is named there
+	}
 	return m, nil
 }
 
