@@ -77,6 +77,11 @@ type flags struct {
 	watch, follow       bool
 	state               string // of nodes
 	cpus, ram           string // that a job needs
+
+	lifetime string // of an invite
+	uses     int
+	tags     []string
+	url      string
 }
 
 // parse reads the command line: a command of one or two words, its arguments,
@@ -98,6 +103,10 @@ func parse(args []string) (subcommand, *call, error) {
 	set.StringVar(&c.state, "state", "", "")
 	set.StringVar(&c.cpus, "cpus", "", "")
 	set.StringVar(&c.ram, "ram", "", "")
+	set.StringVar(&c.lifetime, "for", "", "")
+	set.IntVar(&c.uses, "uses", 1, "")
+	set.Func("tag", "", func(tag string) error { c.tags = append(c.tags, tag); return nil })
+	set.StringVar(&c.url, "url", "", "")
 	set.BoolVar(&showVersion, "version", false, "")
 	var words []string
 	for rest := args; ; {

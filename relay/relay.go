@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -22,6 +23,7 @@ import (
 	"github.com/rpicluster/vitals/relay/fleet"
 	"github.com/rpicluster/vitals/relay/influxql"
 	"github.com/rpicluster/vitals/relay/ingest"
+	"github.com/rpicluster/vitals/relay/join"
 	"github.com/rpicluster/vitals/relay/metrics"
 	"github.com/rpicluster/vitals/relay/provision"
 	"github.com/rpicluster/vitals/relay/query"
@@ -51,6 +53,9 @@ type relay struct {
 	// certificates are the listener's; nil: it speaks plain HTTP.
 	certificates *auth.Certificates
 	door         *ingest.Handler
+	invites      *join.Invites
+	joins        *join.Handler
+	listening    net.Addr // where the door is
 	connections  *connections.Limiter
 	queries      *query.Proxy // nil: none is passed on
 
@@ -90,6 +95,7 @@ func open(c *config.Config, log *slog.Logger) (*relay, error) {
 		Limits: auth.Limits{Bytes: int64(c.Auth.MaxBytes), Lines: c.Auth.MaxLines, Series: c.Auth.MaxSeries},
 		Now:    time.Now, Logger: log,
 	})
+	r.invites = join.OpenInvites(c.DataDirectory, time.Now)
 	if err := r.readLeft(); err != nil {
 		return nil, errors.Join(fmt.Errorf("look for destinations that are not configured: %w", err), r.queue.Close())
 	}
@@ -121,7 +127,8 @@ func (r *relay) build() error {
 	if err != nil {
 		return err
 	}
-	r.pages, r.door = pages, r.newDoor(r.protected(pages))
+	r.joins = r.newJoins()
+	r.pages, r.door = pages, r.newDoor(r.joins.Before(r.protected(pages)))
 	return nil
 }
 
@@ -180,6 +187,7 @@ func (r *relay) start(ctx context.Context) {
 		})
 	})
 	r.work.Go(func() { r.guard.Run(ctx) })
+	r.work.Go(func() { r.joins.Run(ctx) })
 	r.work.Go(func() { r.writeSelf(ctx) })
 	r.work.Go(func() { r.alerts.Run(ctx) })
 	for _, d := range r.all() {
@@ -212,7 +220,7 @@ func (r *relay) close() error {
 func (r *relay) status() web.Status {
 	return web.Status{
 		Version: version, Started: r.started, UptimeSeconds: time.Since(r.started).Seconds(),
-		Listen: r.config.Listen, DataDirectory: r.config.DataDirectory, Alarms: r.alarms(), Notes: r.notes(),
+		Listen: r.config.Listen, Pin: r.pin(), DataDirectory: r.config.DataDirectory, Alarms: r.alarms(), Notes: r.notes(),
 		Destinations: r.destinationStatus(), Nodes: fleet.Count(r.fleet.Nodes()), Fleet: r.fleet.Stats(),
 		Auth: r.guard.Status(), Ingest: r.door.Stats(), Queue: r.queue.Stats(), Connections: r.connections.Stats(),
 	}

@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 	"time"
 
@@ -68,6 +69,9 @@ func serve(ctx context.Context, f flags, stderr io.Writer) (err error) {
 	return r.run(ctx, listener, socket, hangups)
 }
 
+// ownKeyDirectory is where the relay keeps the key that it has made for itself.
+func ownKeyDirectory(c *config.Config) string { return filepath.Join(c.DataDirectory, "tls") }
+
 // newLimiter bounds the connections, below what the system lets a program have.
 func newLimiter(l *config.Limits, log *slog.Logger) *connections.Limiter {
 	const others = 512 // segments, destinations, those that are told to come again
@@ -89,6 +93,12 @@ func secure(c *config.Config, listener net.Listener) (net.Listener, *auth.Certif
 		CertFile: c.TLS.CertFile, KeyFile: c.TLS.KeyFile,
 		ClientCAFile: c.TLS.ClientCAFile, ClientRequired: c.TLS.RequireClientCert,
 	}
+	if c.TLS.OwnKey {
+		var err error
+		if certificates.CertFile, certificates.KeyFile, err = auth.OwnKey(ownKeyDirectory(c)); err != nil {
+			return nil, nil, err
+		}
+	}
 	if err := certificates.Load(); err != nil {
 		return nil, nil, err
 	}
@@ -101,6 +111,7 @@ func secure(c *config.Config, listener net.Listener) (net.Listener, *auth.Certif
 func (r *relay) run(ctx context.Context, listener, socket net.Listener, hangups <-chan os.Signal) error {
 	work, stopWork := context.WithCancel(context.Background())
 	defer stopWork()
+	r.listening = listener.Addr()
 	r.start(work)
 	door := r.server(r.door)
 	r.connections.Watch(door)
@@ -186,6 +197,7 @@ func (r *relay) control(work context.Context) http.Handler {
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, r.status()) })
 	mux.Handle("GET /api/", r.pages)
 	r.controlTokens(mux)
+	r.controlInvites(mux)
 	r.controlAlerts(mux)
 	r.controlRejected(mux)
 	mux.HandleFunc("POST /reload", r.serveReload(work))

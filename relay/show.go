@@ -60,6 +60,9 @@ func indent(w io.Writer, v any) error {
 func printStatus(w io.Writer, s *web.Status) {
 	up := time.Duration(s.UptimeSeconds * float64(time.Second)).Round(time.Second)
 	fmt.Fprintf(w, "vitals-relay %s, listening on %s, up %s\n", s.Version, s.Listen, up)
+	if s.Pin != "" {
+		fmt.Fprintf(w, "key        %s\n", s.Pin)
+	}
 	fmt.Fprintf(w, "nodes      %d up, %d late, %d down\n", s.Nodes.Up, s.Nodes.Late, s.Nodes.Down)
 	fmt.Fprintf(w, "writers    %s\n", writers(&s.Auth))
 	fmt.Fprintf(w, "accepted   %s in %s; %s, %s told to retry\n", plural(s.Ingest.Lines, "line"), plural(s.Ingest.Requests, "write"), plural(s.Ingest.BadLines, "bad line"), plural(s.Ingest.Refused, "write"))

@@ -50,6 +50,8 @@ type Config struct {
 type Guard struct {
 	config    Config
 	slow      slow
+	codes     slow // those of invites and logins
+	logins    logins
 	seen      observations
 	series    *series     // nil: new ones are not limited
 	strangers *line.Nodes // finds whose lines somebody unknown writes

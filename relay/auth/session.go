@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/rpicluster/vitals/relay/code"
 )
 
 const (
@@ -23,13 +25,22 @@ type sessions struct {
 }
 
 type session struct {
-	token string // the ID of the token it was opened with
+	token string // the ID of the token it was opened with …
+	grant *Grant // … or, with a code, what it may
 	used  time.Time
 }
 
-// SignIn opens a session for who shows a token, so that a browser need not show
-// it again.
+// SignIn opens a session for who shows a token or the code of a login, so that a
+// browser need not show it again.
 func (g *Guard) SignIn(w http.ResponseWriter, r *http.Request, token string) error {
+	if sum, ok := code.Sum(token, loginGroups); ok {
+		grant, err := g.login(r, sum)
+		if err != nil {
+			return err
+		}
+		g.open(w, r, session{grant: grant})
+		return nil
+	}
 	asked := r.Clone(r.Context())
 	asked.Header = http.Header{"Authorization": {"Bearer " + token}}
 	grant, err := g.identify(asked, g.config.Now())
@@ -40,10 +51,16 @@ func (g *Guard) SignIn(w http.ResponseWriter, r *http.Request, token string) err
 	if !grant.May(Read) {
 		return &Forbidden{grant.id}
 	}
-	secret := random(secretBytes)
-	g.sessions.add(secret, grant.id, g.config.Now())
-	http.SetCookie(w, g.cookie(r, secret, 0))
+	g.open(w, r, session{token: grant.id})
 	return nil
+}
+
+// open gives a browser a session.
+func (g *Guard) open(w http.ResponseWriter, r *http.Request, s session) {
+	secret := random(secretBytes)
+	s.used = g.config.Now()
+	g.sessions.add(secret, s)
+	http.SetCookie(w, g.cookie(r, secret, 0))
 }
 
 // SignOut ends the session of a browser.
@@ -70,19 +87,24 @@ func (g *Guard) signedIn(r *http.Request) *Grant {
 		return nil
 	}
 	now := g.config.Now()
-	id, ok := g.sessions.find(c.Value, now)
+	s, ok := g.sessions.find(c.Value, now)
 	tokens := g.tokens.Load()
-	if !ok || tokens == nil {
+	switch {
+	case !ok:
+		return nil
+	case s.grant != nil:
+		return s.grant
+	case tokens == nil:
 		return nil
 	}
-	e := (*tokens)[id]
+	e := (*tokens)[s.token]
 	if e == nil || !e.Expires.IsZero() && now.After(e.Expires) {
 		return nil
 	}
 	return e.grant
 }
 
-func (s *sessions) add(secret, token string, now time.Time) {
+func (s *sessions) add(secret string, o session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.open == nil {
@@ -91,7 +113,7 @@ func (s *sessions) add(secret, token string, now time.Time) {
 	for len(s.open) >= maxSessions {
 		s.removeOldest()
 	}
-	s.open[sha256.Sum256([]byte(secret))] = &session{token, now}
+	s.open[sha256.Sum256([]byte(secret))] = &o
 }
 
 func (s *sessions) removeOldest() {
@@ -105,20 +127,20 @@ func (s *sessions) removeOldest() {
 	delete(s.open, oldest)
 }
 
-func (s *sessions) find(secret string, now time.Time) (token string, ok bool) {
+func (s *sessions) find(secret string, now time.Time) (found session, ok bool) {
 	key := sha256.Sum256([]byte(secret))
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	o := s.open[key]
 	if o == nil {
-		return "", false
+		return found, false
 	}
 	if now.Sub(o.used) > sessionIdle {
 		delete(s.open, key)
-		return "", false
+		return found, false
 	}
 	o.used = now
-	return o.token, true
+	return *o, true
 }
 
 func (s *sessions) remove(secret string) {

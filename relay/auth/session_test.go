@@ -114,7 +114,7 @@ func TestSessionsOverTLSStayThere(t *testing.T) {
 func TestSessionsAreBounded(t *testing.T) {
 	var s sessions
 	for i := range maxSessions + 10 {
-		s.add(fmt.Sprint(i), "t", start.Add(time.Duration(i)*time.Second))
+		s.add(fmt.Sprint(i), session{token: "t", used: start.Add(time.Duration(i) * time.Second)})
 	}
 	if _, ok := s.find("9", start); ok || len(s.open) != maxSessions {
 		t.Errorf("%d sessions", len(s.open))

@@ -22,6 +22,10 @@ type Token struct {
 	// LastUsed is when the token last was right, From where it came from.
 	LastUsed time.Time `json:"last_used,omitzero"`
 	From     string    `json:"from,omitempty"`
+	// Machine tells the machine that has joined with an invite from every other,
+	// JoinedFrom is where it did that. Empty: somebody has made the token by hand.
+	Machine    string `json:"machine,omitempty"`
+	JoinedFrom string `json:"joined_from,omitempty"`
 }
 
 // stored is a token in the file.

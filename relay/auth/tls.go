@@ -2,6 +2,7 @@ package auth
 
 import (
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -13,6 +14,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/rpicluster/vitals/internal/pin"
 )
 
 // watchEvery is how often the files of certificates are looked at.
@@ -27,6 +30,41 @@ type Certificates struct {
 	ClientRequired bool
 
 	current atomic.Pointer[tls.Config]
+}
+
+// Pin is the pin of the key that new connections get.
+func (c *Certificates) Pin() string {
+	if config := c.current.Load(); config != nil {
+		return pin.Of(config.Certificates[0].Leaf)
+	}
+	return ""
+}
+
+// Fingerprint is the SHA-256 of the certificate, as browsers show it.
+func (c *Certificates) Fingerprint() string {
+	config := c.current.Load()
+	if config == nil {
+		return ""
+	}
+	text := fmt.Sprintf("% X", sha256.Sum256(config.Certificates[0].Leaf.Raw))
+	return strings.ReplaceAll(text, " ", ":")
+}
+
+// Trusted reports whether this machine would trust the certificate of a name, so
+// that others may, too, and need not pin its key.
+func (c *Certificates) Trusted(name string) bool {
+	config := c.current.Load()
+	if config == nil {
+		return false
+	}
+	chain := x509.NewCertPool()
+	for _, der := range config.Certificates[0].Certificate[1:] {
+		if certificate, err := x509.ParseCertificate(der); err == nil {
+			chain.AddCert(certificate)
+		}
+	}
+	_, err := config.Certificates[0].Leaf.Verify(x509.VerifyOptions{DNSName: name, Intermediates: chain})
+	return err == nil
 }
 
 // Load reads the files. If it fails, what was loaded before stays in use.

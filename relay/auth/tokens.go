@@ -108,7 +108,7 @@ func (g *Guard) newGrant(id, node string, role Role) (*Grant, error) {
 		return grant, nil
 	}
 	allowed := func(name string) bool { return name == node }
-	pattern := strings.ContainsAny(node, `*?[]{}\`)
+	pattern := strings.ContainsAny(node, patternSigns)
 	if pattern {
 		names, err := glob.Compile(node)
 		if err != nil {
@@ -150,40 +150,54 @@ func (g *Guard) Create(node string, role Role, lifetime time.Duration) (t Token,
 	case lifetime < 0:
 		return t, "", errors.New("--expires must be in the future, such as 90d")
 	}
+	return g.add(Token{Node: node, Role: role}, lifetime, nil)
+}
+
+// add keeps a new token in the place of those that it replaces (nil: of none).
+func (g *Guard) add(wanted Token, lifetime time.Duration, replaces func([]*entry) ([]*entry, error)) (t Token, text string, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.tokens.Load() == nil && g.trouble != errNone.Error() {
-		return t, "", fmt.Errorf("%s; mend the file or move it away, then send the relay SIGHUP", g.trouble)
+		return t, "", fmt.Errorf("%w: %s; mend the file or move it away, then send the relay SIGHUP", ErrUnavailable, g.trouble)
 	}
 	known := maps.Clone(g.known())
 	if known == nil {
 		known = map[string]*entry{}
 	}
+	if replaces != nil {
+		old, err := replaces(sorted(known))
+		if err != nil {
+			return t, "", err
+		}
+		for _, e := range old {
+			delete(known, e.ID)
+		}
+	}
 	if len(known) >= maxTokens {
 		return t, "", fmt.Errorf("there are %d tokens; revoke some", len(known))
 	}
 	now := g.config.Now().UTC().Truncate(time.Second)
-	t = Token{ID: random(idBytes), Node: node, Role: role, Created: now}
+	wanted.ID, wanted.Created = random(idBytes), now
 	if lifetime > 0 {
-		t.Expires = now.Add(lifetime)
+		wanted.Expires = now.Add(lifetime)
 	}
-	if known[t.ID] != nil {
+	if known[wanted.ID] != nil {
 		return t, "", errors.New("try again: the ID is taken")
 	}
 	secret := random(secretBytes)
 	sum := sha256.Sum256([]byte(secret))
-	e, err := g.entry(stored{t, hex.EncodeToString(sum[:])})
+	e, err := g.entry(stored{wanted, hex.EncodeToString(sum[:])})
 	if err != nil {
 		return t, "", err
 	}
-	known[t.ID] = e
+	known[e.ID] = e
 	if err := g.save(known); err != nil {
 		return t, "", fmt.Errorf("keep the token: %w", err)
 	}
 	g.trouble = ""
 	g.tokens.Store(&known)
-	g.config.Logger.Info("a token is made", "id", t.ID, "node", node, "role", string(role))
-	return t, tokenPrefix + t.ID + "_" + secret, nil
+	g.config.Logger.Info("a token is made", "id", e.ID, "node", e.Node, "role", string(e.Role))
+	return e.Token, tokenPrefix + e.ID + "_" + secret, nil
 }
 
 // Revoke ends a token at once.

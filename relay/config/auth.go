@@ -23,6 +23,9 @@ type Auth struct {
 // TLS says with which certificate the relay listens; without one it speaks
 // plain HTTP.
 type TLS struct {
+	// OwnKey lets the relay make a key and a certificate for itself, in the place
+	// of CertFile and KeyFile.
+	OwnKey       bool   `toml:"own_key"`
 	CertFile     string `toml:"cert_file"`
 	KeyFile      string `toml:"key_file"`
 	ClientCAFile string `toml:"client_ca_file"`
@@ -54,8 +57,11 @@ func (a *Auth) validate(s *nodefile.Section) []error {
 func (t *TLS) validate(s *nodefile.Section) []error {
 	var errs []error
 	switch {
+	case t.OwnKey && t.CertFile+t.KeyFile != "":
+		errs = append(errs, s.Errorf("own_key", "is in the place of cert_file and key_file; take out the one or the others"))
+	case t.OwnKey:
 	case t.CertFile == "":
-		errs = append(errs, s.Errorf("cert_file", "is missing; name the file of the relay's certificate"))
+		errs = append(errs, s.Errorf("cert_file", "is missing; name the file of the relay's certificate, or write own_key = true to have the relay make one for itself"))
 	case t.KeyFile == "":
 		errs = append(errs, s.Errorf("key_file", "is missing; name the file of the certificate's key"))
 	}

@@ -20,6 +20,9 @@ import (
 // DefaultPath is the node file of a machine on which none was named.
 const DefaultPath = "/etc/vitals/node.toml"
 
+// DefaultPackages is where the package vitals-packages has those for nodes.
+const DefaultPackages = "/usr/share/vitals/packages"
+
 // Config is what a node file asks of the relay, complete with defaults.
 type Config struct {
 	// Path is the file it came from; empty if there is none and every value
@@ -30,6 +33,8 @@ type Config struct {
 
 	Listen        string
 	DataDirectory string
+	// Packages is the directory of the packages that new nodes get.
+	Packages string
 
 	Limits       Limits
 	Door         Door
@@ -91,6 +96,7 @@ type Self struct {
 type top struct {
 	Listen        string `toml:"listen"`
 	DataDirectory string `toml:"data_directory"`
+	Packages      string `toml:"packages"`
 	QueryURL      string `toml:"query_url"`
 }
 
@@ -219,7 +225,7 @@ func decodeOne(parent *nodefile.Section, key string, part interface {
 }
 
 func (c *Config) decodeTop(s *nodefile.Section) []error {
-	t := top{Listen: "127.0.0.1:8186", DataDirectory: stateDirectory()}
+	t := top{Listen: "127.0.0.1:8186", DataDirectory: stateDirectory(), Packages: DefaultPackages}
 	errs := renamed(s, map[string]string{
 		"data_dir": "data_directory", "max_body": "max_body below [relay.limits]",
 		"max_compressed_body": "max_compressed_body below [relay.limits]", "max_in_flight": "max_in_flight below [relay.limits]",
@@ -227,7 +233,7 @@ func (c *Config) decodeTop(s *nodefile.Section) []error {
 	if err := s.Decode(&t); err != nil {
 		errs = append(errs, err)
 	}
-	c.Listen, c.DataDirectory, c.Query.URL = t.Listen, t.DataDirectory, t.QueryURL
+	c.Listen, c.DataDirectory, c.Packages, c.Query.URL = t.Listen, t.DataDirectory, t.Packages, t.QueryURL
 	if mistake := urlMistake(t.QueryURL); t.QueryURL != "" && mistake != "" {
 		errs = append(errs, s.Errorf("query_url", "%s", mistake))
 	}

@@ -39,7 +39,7 @@ func TestDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := &Config{
-		Listen: "127.0.0.1:8186", DataDirectory: "/var/lib/vitals/relay",
+		Listen: "127.0.0.1:8186", DataDirectory: "/var/lib/vitals/relay", Packages: "/usr/share/vitals/packages",
 		Limits: Limits{
 			MaxBody: 25_000_000, MaxCompressedBody: 25_000_000, MaxInFlight: 128 << 20, MaxRatio: 250,
 			MaxLine: 64 << 10, MaxTags: 64, MaxFields: 256, MaxKey: 1 << 10, MaxTagValue: 1 << 10, MaxHeader: 16 << 10,
@@ -140,6 +140,8 @@ insecure_skip_verify = true
 	}
 }
 
+const aPin = "sha256//AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
+
 func TestMistakes(t *testing.T) {
 	tests := []struct{ name, text, want string }{
 		{"misspelt key", "[relay]\nlisen = ':1'", `node.toml:2:1: relay.lisen: unknown option; did you mean "listen"?`},
@@ -151,7 +153,11 @@ func TestMistakes(t *testing.T) {
 		{"auth mode", "[relay.auth]\nmode = 'on'", `node.toml:2:1: relay.auth.mode: must be "off", "observe" (take every write, and list who would be refused) or "required"`},
 		{"node check", "[relay.auth]\nnode_check = 'on'", `node.toml:2:1: relay.auth.node_check: must be "enforce" (a node writes only its own lines), "overwrite" (its lines become its own) or "off"`},
 		{"negative limit", "[relay.auth]\nmax_lines_per_minute = -1", `node.toml:1:1: relay.auth: limits must not be negative; 0 is no limit`},
-		{"key without certificate", "[relay.tls]\nkey_file = 'token'", `node.toml:1:1: relay.tls.cert_file: is missing; name the file of the relay's certificate`},
+		{"key without certificate", "[relay.tls]\nkey_file = 'token'", `node.toml:1:1: relay.tls.cert_file: is missing; name the file of the relay's certificate, or write own_key = true to have the relay make one for itself`},
+		{"two keys", "[relay.tls]\nown_key = true\nkey_file = 'token'", `node.toml:2:1: relay.tls.own_key: is in the place of cert_file and key_file; take out the one or the others`},
+		{"pin", "[[relay.destinations]]\nname = 'x'\nurl = 'https://h'\npin = 'sha256//AAAA'", `node.toml:4:1: relay.destinations.pin: "sha256//AAAA" is not the pin of a key; it is written sha256// and 44 characters, as vitals-relay status shows it`},
+		{"pin of nothing", "[[relay.destinations]]\nname = 'x'\nurl = 'http://h'\npin = '" + aPin + "'", `node.toml:4:1: relay.destinations.pin: is for https, and the url is of plain http, where there is no key`},
+		{"pin and authority", "[[relay.destinations]]\nname = 'x'\nurl = 'https://h'\nca_file = 'token'\npin = '" + aPin + "'", `node.toml:4:1: relay.destinations.ca_file: has no effect with pin, which looks at the server's key and at nobody's signature; take one of them out`},
 		{"certificate without key", "[relay.tls]\ncert_file = 'token'", `node.toml:1:1: relay.tls.key_file: is missing; name the file of the certificate's key`},
 		{"no such certificate", "[relay.tls]\ncert_file = 'absent'\nkey_file = 'token'", `node.toml:2:1: relay.tls.cert_file: open absent: no such file or directory`},
 		{"clients of nobody", "[relay.tls]\ncert_file = 'token'\nkey_file = 'token'\nrequire_client_cert = true", `node.toml:1:1: relay.tls.client_ca_file: is missing; name the file of the authority that signs the clients' certificates`},

@@ -43,6 +43,8 @@ type Destination struct {
 	KeyFile    string `toml:"key_file"`
 	ServerName string `toml:"server_name"`
 	SkipVerify bool   `toml:"insecure_skip_verify"`
+	// Pin is the server's key: with it nothing else of the server is looked at.
+	Pin string `toml:"pin"`
 
 	// What the files held.
 	Token    string `toml:"-"`

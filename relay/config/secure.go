@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/rpicluster/vitals/internal/nodefile"
+	"github.com/rpicluster/vitals/internal/pin"
 )
 
 // readSecrets reads the files with the token and the password.
@@ -44,6 +45,9 @@ func (d *Destination) readTLS(s *nodefile.Section) (errs []error) {
 		}
 		*file.into = text
 	}
+	if d.Pin != "" {
+		errs = append(errs, d.checkPin(s)...)
+	}
 	if (d.CertFile == "") != (d.KeyFile == "") {
 		key := map[bool]string{true: "cert_file", false: "key_file"}[d.KeyFile == ""]
 		return append(errs, s.Errorf(key, "cert_file and key_file go together; one of them is missing"))
@@ -55,6 +59,20 @@ func (d *Destination) readTLS(s *nodefile.Section) (errs []error) {
 		return []error{s.Errorf("", "%v", err)}
 	}
 	return nil
+}
+
+// checkPin refuses a pin that is none, and what it makes idle.
+func (d *Destination) checkPin(s *nodefile.Section) (errs []error) {
+	if _, err := pin.Parse(d.Pin); err != nil {
+		errs = append(errs, s.Errorf("pin", "%v", err))
+	}
+	if strings.HasPrefix(d.URL, "http:") {
+		errs = append(errs, s.Errorf("pin", "is for https, and the url is of plain http, where there is no key"))
+	}
+	if d.CAFile != "" {
+		errs = append(errs, s.Errorf("ca_file", "has no effect with pin, which looks at the server's key and at nobody's signature; take one of them out"))
+	}
+	return errs
 }
 
 // TLS makes the library's configuration of what the files held.
@@ -72,6 +90,13 @@ func (d *Destination) TLS() (*tls.Config, error) {
 			return nil, fmt.Errorf("cert_file and key_file: %w", err)
 		}
 		c.Certificates = []tls.Certificate{pair}
+	}
+	if d.Pin != "" {
+		pins, err := pin.Parse(d.Pin)
+		if err != nil {
+			return nil, fmt.Errorf("pin: %w", err)
+		}
+		pins.Require(c)
 	}
 	return c, nil
 }

@@ -45,6 +45,7 @@ type Status struct {
 	Started       time.Time        `json:"started"`
 	UptimeSeconds float64          `json:"uptime_seconds"`
 	Listen        string           `json:"listen"`
+	Pin           string           `json:"pin,omitempty"` // of the relay's key; empty: it speaks plain HTTP
 	DataDirectory string           `json:"data_directory"`
 	Alarms        []string         `json:"alarms"`
 	Notes         []string         `json:"notes"` // what somebody should know, and may be meant so
