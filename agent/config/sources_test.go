@@ -137,7 +137,7 @@ func TestWhatCannotBeRead(t *testing.T) {
 	f("a directory as a file", []string{"empty"}, nil, "is a directory; give it as --config-directory")
 	f("a directory that is not there", []string{"sound.conf"}, []string{"gone"}, "gone: ", "no such file")
 	f("an empty directory", nil, []string{"empty"}, "there is no node file in ", "their names end in .conf")
-	f("a syntax error", []string{"sound.conf", "broken.conf"}, nil, "broken.conf:3:7: ")
+	f("a syntax error", []string{"sound.conf", "broken.conf"}, nil, "broken.conf:2:7: ")
 	f("two", nil, []string{"d"}, "d/x.conf:1")
 }
 

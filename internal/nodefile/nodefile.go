@@ -104,16 +104,20 @@ func Parse(name string, data []byte) (*File, error) { return parseAt(name, data,
 
 func parseAt(name string, data []byte, order int, own ...string) (*File, error) {
 	data = bytes.TrimPrefix(data, []byte("\ufeff"))
-	f := &File{Name: name, where: locate(string(data)), substituted: map[string]bool{}, order: order}
+	where, deep := locate(string(data))
+	f := &File{Name: name, where: where, substituted: map[string]bool{}, order: order}
+	if deep.line > 0 {
+		return nil, f.errorAt(deep, "", fmt.Sprintf("more than %d names and brackets within each other; no option needs so many", maxDepth))
+	}
 	if _, err := toml.Decode(string(data), &f.values); err != nil {
-		return nil, f.syntaxError(err)
+		return nil, f.syntaxError(string(data), err)
 	}
 	f.expandTop(own)
 	f.checkTopLevel()
 	return f, joinByPlace(f.errs)
 }
 
-func (f *File) syntaxError(err error) error {
+func (f *File) syntaxError(data string, err error) error {
 	var p toml.ParseError
 	if !errors.As(err, &p) {
 		return fmt.Errorf("%s: %w", f.Name, err)
@@ -126,7 +130,8 @@ func (f *File) syntaxError(err error) error {
 	if strings.Contains(text, "'$'") {
 		text += `; a variable stands in quotes, for numbers and booleans too: debug = "${DEBUG}"`
 	}
-	return f.errorAt(place{p.Position.Line, p.Position.Col}, "", text)
+	// The library counts a line too many where a newline is what is wrong.
+	return f.errorAt(placeOf(data, p.Position.Start), "", text)
 }
 
 func (f *File) checkTopLevel() {

@@ -3,10 +3,12 @@ package nodefile
 import (
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/BurntSushi/toml"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -82,7 +84,10 @@ func TestTopLevelTables(t *testing.T) {
 		{"a collector", "\n[cpu]\n", `node.toml:2:1: cpu: neither vitals-agent nor vitals-relay has a table of this name; a collector is configured as [[inputs.cpu]]`},
 		{"a stray key", "interval = '1s'", `node.toml:1:1: interval: neither vitals-agent nor vitals-relay has a table of this name`},
 		{"syntax", "[agent]\ninterval = 10s\n", `node.toml:2:14: `},
-		{"defined twice", "[agent]\ndebug = true\ndebug = false\n", `node.toml:3:14: `},
+		{"a table that ends with its line", "[agent\n  interval = 3\n", `node.toml:1:7: expected '.' or ']'`},
+		{"a value that ends with its line", "[agent]\ninterval =\nx = 1\n", `node.toml:2:11: expected value`},
+		{"a text that ends with its line", "[agent]\r\nname = \"é\r\nx = 1\r\n", `node.toml:2:10: strings cannot contain newlines`},
+		{"defined twice", "[agent]\ndebug = true\ndebug = false\n", `node.toml:3:1: `},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -209,6 +214,63 @@ func TestLoad(t *testing.T) {
 	if s, ok := f.Table("agent"); !ok || !s.Has("debug") {
 		t.Errorf("agent table: %+v", s)
 	}
+}
+
+// What the TOML library would need gigabytes for is refused before it is parsed.
+func TestDepthIsBounded(t *testing.T) {
+	const much = 40_000
+	nested := func(n int) string { return strings.Repeat("[", n) + strings.Repeat("]", n) }
+	f := func(name, text, want string) {
+		t.Helper()
+		t.Run(name, func(t *testing.T) {
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			_, err := Parse("node.toml", []byte(text))
+			runtime.ReadMemStats(&after)
+			if used := after.TotalAlloc - before.TotalAlloc; used > 50<<20 {
+				t.Errorf("%d MB", used>>20)
+			}
+			if want == "" && err != nil || want != "" && (err == nil || !strings.HasPrefix(err.Error(), "node.toml:"+want+": more than 32 names and brackets")) {
+				t.Errorf("%.200v; want %s", err, want)
+			}
+		})
+	}
+	f("open", "[agent]\n  x = "+strings.Repeat("[", much), "2:38")
+	f("closed", "[agent]\nx = "+nested(much/2), "2:36")
+	f("as deep as may be", "[agent]\nx = "+nested(maxDepth-2), "")
+	f("one deeper", "[agent]\nx = "+nested(maxDepth-1), "2:36")
+	f("tables", "[agent]\nx = "+strings.Repeat("{a=", much/3), "2:96")
+	f("lines", "[agent]\nx = "+strings.Repeat("[\n", much), "32:2")
+	f("a name", "[agent]\n"+strings.Repeat("a.", much/2)+"a = 1", "2:1")
+	f("a name within", "[agent]\nx = {"+strings.Repeat("a.", much/2)+"a = 1}", "2:66")
+	f("names of tables", "["+strings.Repeat("a.", much/2)+"a]", "1:1")
+	f("names of tables, quoted", "[["+strings.Repeat("'a'.", much/4)+"a]]", "1:1")
+	f("behind a text", "[agent]\nx = ['''\n]''', \"\\\"]\", # ]\n"+nested(much), "4:31")
+	f("in a text", "[agent]\nx = '''"+nested(much)+"''' #"+nested(much)+"\n# "+nested(much)+"\ny = \""+nested(much)+"\\\"\"", "")
+	f("side by side", "[agent]\nx = ["+strings.Repeat("[1.5],", much)+"]", "")
+}
+
+// FuzzDepth looks for text behind which brackets are overlooked.
+func FuzzDepth(f *testing.F) {
+	f.Add("[agent]\na = \"[\"\n")
+	f.Add("a = '''\n]''' # [\n[[b]]\n")
+	f.Add("a = {b.c = [1, 2.5], \"d\" = '}'}\r\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		if strings.Count(text, ".")+strings.Count(text, "[")+strings.Count(text, "{") > maxDepth/2 {
+			return
+		}
+		text += "\ndeep = "
+		var sound map[string]any
+		if _, err := toml.Decode(text+"[]", &sound); err != nil {
+			return
+		}
+		if _, deep := locate(text + "[]"); deep.line > 0 {
+			t.Errorf("%q is no deeper than it may be", text)
+		}
+		if _, deep := locate(text + strings.Repeat("[", maxDepth+1)); deep.line == 0 {
+			t.Errorf("brackets behind %q are overlooked", text)
+		}
+	})
 }
 
 // FuzzParse looks for text that the TOML library accepts and that then makes

@@ -17,6 +17,10 @@ type place struct{ line, column int }
 // keys, and where values end. Text that the library has accepted is assumed.
 type positions map[string]place
 
+// maxDepth bounds how many names and brackets are within each other. The TOML
+// library needs memory with the square of it, gigabytes for a file of 40 KB.
+const maxDepth = 32
+
 func joinPath(path []string) string { return strings.Join(path, "\x00") }
 
 func (p positions) of(path ...string) place { return p[joinPath(path)] }
@@ -47,11 +51,13 @@ type locator struct {
 	found  positions
 	counts map[string]int // elements so far of each array of tables
 	table  []string       // the table we are in
+	deep   place          // where maxDepth is exceeded: nothing is read after it
 }
 
-func locate(text string) positions {
+// locate finds the keys of text, and where it is too deep, if it is.
+func locate(text string) (found positions, deep place) {
 	l := &locator{text: text, rest: text, line: 1, found: positions{}, counts: map[string]int{}}
-	for l.rest != "" {
+	for l.rest != "" && l.deep == (place{}) {
 		l.skip(" \t\r\n")
 		switch {
 		case l.rest == "":
@@ -62,18 +68,30 @@ func locate(text string) positions {
 			l.skipLine()
 		default:
 			at := l.here()
-			key := l.key("=")
-			l.found.note(append(l.table[:len(l.table):len(l.table)], key...), at)
-			l.value()
+			path := append(l.table[:len(l.table):len(l.table)], l.key("=")...)
+			if len(path) > maxDepth {
+				return l.found, at
+			}
+			l.found.note(path, at)
+			l.value(len(path))
 		}
 	}
-	return l.found
+	return l.found, l.deep
 }
 
 // here is the place of what comes next.
 func (l *locator) here() place {
-	read := l.text[:len(l.text)-len(l.rest)]
-	return place{l.line, utf8.RuneCountInString(read[strings.LastIndexByte(read, '\n')+1:]) + 1}
+	return place{l.line, column(l.text[:len(l.text)-len(l.rest)])}
+}
+
+// placeOf is the place of the byte at an offset.
+func placeOf(text string, offset int) place {
+	read := text[:min(max(offset, 0), len(text))]
+	return place{strings.Count(read, "\n") + 1, column(read)}
+}
+
+func column(read string) int {
+	return utf8.RuneCountInString(read[strings.LastIndexByte(read, '\n')+1:]) + 1
 }
 
 // advance moves past n bytes, counting lines.
@@ -105,6 +123,10 @@ func (l *locator) header() {
 	}
 	names := l.key("]")
 	l.table = nil
+	if len(names) > maxDepth {
+		l.deep = at
+		return
+	}
 	for i, name := range names {
 		l.table = append(l.table, name)
 		id := joinPath(l.table)
@@ -147,9 +169,15 @@ func (l *locator) key(end string) []string {
 }
 
 // value skips a value: to the end of its line, or beyond where an array, an
-// inline table or a multi-line string goes on.
-func (l *locator) value() {
-	for depth := 0; l.rest != ""; {
+// inline table or a multi-line string goes on. It is so deep in the file already.
+func (l *locator) value(above int) {
+	var open []int // how deep each bracket is in the one before
+	dots := 0      // of the key or number that was come to
+	for l.rest != "" {
+		if above+dots > maxDepth {
+			l.deep = l.here()
+			return
+		}
 		switch c := l.rest[0]; c {
 		case '"', '\'':
 			l.advance(stringLen(l.rest))
@@ -161,12 +189,21 @@ func (l *locator) value() {
 			}
 			l.rest = ""
 			return
+		case '.':
+			dots++
+		case ',':
+			dots = 0
 		case '[', '{':
-			depth++
+			open = append(open, dots+1)
+			above, dots = above+dots+1, 0
 		case ']', '}':
-			depth--
+			dots = 0
+			if n := len(open) - 1; n >= 0 {
+				above, open = above-open[n], open[:n]
+			}
 		case '\n':
-			if depth <= 0 {
+			dots = 0
+			if len(open) == 0 {
 				l.advance(1)
 				return
 			}
