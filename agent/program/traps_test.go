@@ -47,7 +47,7 @@ import (
 //	reattaching, pinning, managing, discovering           TestPartsOfGoPluginThatAreNotUsed
 //	what is run is not what was checked                   TestWhatRunsIsWhatWasChecked
 //	a process that even SIGKILL does not end              TestAProcessThatCannotBeKilledIsLeft
-//	an agent that is killed leaves orphans                tests: TestNothingOutlivesAnAgentThatIsKilled
+//	an agent that is killed leaves orphans                tests: TestTicks/NothingOutlivesAnAgentThatIsKilled
 
 // freeze stops a process, and returns when it does nothing any more.
 func freeze(t *testing.T, p *Process) {
