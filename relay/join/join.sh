@@ -27,8 +27,8 @@ fetch() {
 # does. The kernel's may be another: many a Raspberry Pi has a 64-bit kernel below
 # 32-bit programs.
 architecture() {
-	if command -v dpkg >/dev/null 2>&1; then
-		dpkg --print-architecture
+	if dpkg --print-architecture 2>/dev/null; then
+		return
 	elif command -v od >/dev/null 2>&1; then
 		of_program /bin/sh
 	else
@@ -70,8 +70,8 @@ unpack() {
 get() {
 	arch=$(architecture)
 	kind=tar.gz
-	command -v rpm >/dev/null 2>&1 && kind=rpm
-	command -v dpkg >/dev/null 2>&1 && kind=deb
+	rpm --version >/dev/null 2>&1 && kind=rpm
+	dpkg --print-architecture >/dev/null 2>&1 && kind=deb
 	fetch /packages/SHA256SUMS "$dir/SHA256SUMS" || stop "the relay does not answer as it should (above); nothing was changed here. Try again when it does"
 	file=$(sed -n "s/^[0-9a-f]*  \(vitals-agent_[^ /]*_$arch\.$kind\)\$/\1/p" "$dir/SHA256SUMS" | head -n 1)
 	if [ -z "$file" ] && command -v vitals-agent >/dev/null 2>&1; then

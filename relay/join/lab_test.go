@@ -28,7 +28,7 @@ var machineA, machineB = strings.Repeat("a1", 32), strings.Repeat("b2", 32)
 // lab is the doors with real tokens in a directory, and a clock of their own.
 type lab struct {
 	*Handler
-	t       *testing.T
+	t       testing.TB
 	dir     string
 	guard   *auth.Guard
 	invites *Invites
@@ -39,7 +39,7 @@ type lab struct {
 	now time.Time
 }
 
-func newLab(t *testing.T, mode auth.Mode) *lab {
+func newLab(t testing.TB, mode auth.Mode) *lab {
 	t.Helper()
 	l := &lab{t: t, dir: t.TempDir(), now: start}
 	l.open(mode)
