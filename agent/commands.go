@@ -41,6 +41,8 @@ func commands() []command {
 		{name: "buffer show", args: "BUFFER", flags: "limit rejected", short: "print the lines of a buffer", more: bufferShowHelp, run: showBuffer},
 		{name: "buffer replay", args: "BUFFER", flags: "to", short: "send refused or orphaned lines once more", more: bufferReplayHelp, run: replayBuffer},
 		{name: "buffer purge", args: "BUFFER", flags: "rejected", short: "throw lines away", more: bufferPurgeHelp, run: purgeBuffer},
+		{name: "join", args: "URL", flags: "pin name code-file force", short: "make this machine a node of a relay", more: joinHelp, run: askJoin},
+		{name: "leave", flags: "force", short: "undo that", more: leaveHelp, run: askLeave},
 		{name: "status", flags: "json", short: "how the running agent is doing", more: statusHelp, run: showStatus},
 		{name: "alive", short: "whether an agent runs and answers, for health checks", more: aliveHelp, run: askAlive},
 		{name: "version", short: "which version this is", run: showVersion},
@@ -109,11 +111,17 @@ func (c command) usage() string {
 var flagForms = map[string]string{
 	"json": "--json", "remove": "--remove", "force": "--force", "dir": "--dir D", "module": "--module M", "vitals": "--vitals PATH",
 	"limit": "--limit N", "rejected": "--rejected", "to": "--to OUTPUT",
+	"pin": "--pin PIN", "name": "--name NAME", "code-file": "--code-file FILE",
 }
 
 // check refuses arguments and flags that the command does not take.
 func (c command) check(args, given []string) error {
 	wanted := len(strings.Fields(c.args))
+	if c.name == "join" && len(args) > wanted { // which may be a code, and is not repeated
+		return errors.New("join takes the relay's URL and nothing after it. A code in a command line is kept in the shell's history and shown " +
+			"in every list of processes: leave it out, and join asks for it; or give it with --code-file FILE, \"-\" for standard input. " +
+			"If what you typed was a code, make a new invite: vitals-relay invite revoke ID, vitals-relay invite")
+	}
 	switch many := strings.HasSuffix(c.args, "…"); {
 	case len(args) < wanted:
 		return fmt.Errorf("%s: %s is missing; see vitals-agent %s --help", c.name, strings.Fields(c.args)[len(args)], c.name)

@@ -81,7 +81,9 @@ type flags struct {
 	rejected     bool   // lines that were refused for good
 	to           string // the output that shall send
 	remove       bool
-	force        bool // run a file that the agent would not
+	force        bool // do what would be refused
+
+	pin, name, codeFile string // of join
 
 	dir, module, vitals string // of plugins new
 	watchConfig         string // empty, "notify" or "poll"
@@ -133,6 +135,7 @@ func parseFlags(args []string) (*flags, error) {
 	set.StringVar(&f.to, "to", "", "")
 	set.BoolVar(&f.remove, "remove", false, "")
 	set.BoolVar(&f.force, "force", false, "")
+	f.addJoining(set)
 	set.BoolVar(&showVersion, "version", false, "")
 	set.BoolVar(&f.help, "help", false, "")
 	set.BoolVar(&f.help, "h", false, "")
@@ -153,6 +156,13 @@ func parseFlags(args []string) (*flags, error) {
 	var given []string
 	set.Visit(func(g *flag.Flag) { given = append(given, g.Name) })
 	return &f, f.settle(words, given)
+}
+
+// addJoining adds what join and its like take.
+func (f *flags) addJoining(set *flag.FlagSet) {
+	set.StringVar(&f.pin, "pin", "", "")
+	set.StringVar(&f.name, "name", "", "")
+	set.StringVar(&f.codeFile, "code-file", "", "")
 }
 
 // fetcher is for files that are given by their URL.

@@ -140,10 +140,15 @@ func (a *agent) flushWhenTold(ctx context.Context, told <-chan os.Signal) {
 		case <-ctx.Done():
 			return
 		case <-told:
-			for _, s := range a.outputs.list() {
-				s.FlushNow()
-			}
+			a.flush()
 		}
+	}
+}
+
+// flush has every output send what it has.
+func (a *agent) flush() {
+	for _, s := range a.outputs.list() {
+		s.FlushNow()
 	}
 }
 

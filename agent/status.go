@@ -133,6 +133,10 @@ func (a *agent) answer(ctx context.Context, ln net.Listener) (stop func()) {
 		}
 		_ = writeJSON(w, retried{Inputs: n})
 	})
+	mux.HandleFunc("POST /flush", func(w http.ResponseWriter, _ *http.Request) {
+		a.flush()
+		w.WriteHeader(http.StatusNoContent)
+	})
 	a.serveBuffers(ctx, mux)
 	srv := &http.Server{Handler: a.secrets.answers(mux), ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 5 * time.Second}
 	done := make(chan struct{})

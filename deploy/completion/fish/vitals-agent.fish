@@ -6,7 +6,7 @@ function __vitals_agent_words
 	for word in (commandline -opc)[2..-1]
 		if test $skip = 1
 			set skip 0
-		else if contains -- $word --input-filter --output-filter --select --watch-config --watch-interval --config-url-watch-interval --test-wait --pidfile --config --config-directory --section-filter --dir --module --vitals --limit --to
+		else if contains -- $word --input-filter --output-filter --select --watch-config --watch-interval --config-url-watch-interval --test-wait --pidfile --config --config-directory --section-filter --dir --module --vitals --limit --to --pin --name --code-file
 			set skip 1
 		else if not string match -q -- '-*' $word
 			echo -- $word
@@ -28,6 +28,8 @@ complete -c vitals-agent -n "__vitals_agent_at ''" -a config -d 'create, check'
 complete -c vitals-agent -n "__vitals_agent_at ''" -a reload -d 'read the node file again'
 complete -c vitals-agent -n "__vitals_agent_at ''" -a plugins -d 'new, check, describe, list, trust, retry'
 complete -c vitals-agent -n "__vitals_agent_at ''" -a buffer -d 'list, show, replay, purge'
+complete -c vitals-agent -n "__vitals_agent_at ''" -a join -d 'make this machine a node of a relay'
+complete -c vitals-agent -n "__vitals_agent_at ''" -a leave -d 'undo that'
 complete -c vitals-agent -n "__vitals_agent_at ''" -a status -d 'how the running agent is doing'
 complete -c vitals-agent -n "__vitals_agent_at ''" -a alive -d 'whether an agent runs and answers, for health checks'
 complete -c vitals-agent -n "__vitals_agent_at ''" -a version -d 'which version this is'
@@ -165,6 +167,21 @@ complete -c vitals-agent -n "__vitals_agent_in 'buffer purge'" -l config-directo
 complete -c vitals-agent -n "__vitals_agent_in 'buffer purge'" -l debug -d 'log more'
 complete -c vitals-agent -n "__vitals_agent_in 'buffer purge'" -l quiet -d 'log errors only'
 complete -c vitals-agent -n "__vitals_agent_in 'buffer purge'" -l help -d 'what can be typed'
+complete -c vitals-agent -n "__vitals_agent_in 'join'" -l pin -x -d 'the relay\'s key, as the invite shows it: sha256//…'
+complete -c vitals-agent -n "__vitals_agent_in 'join'" -l name -x -d 'the node\'s name, instead of the machine\'s host name'
+complete -c vitals-agent -n "__vitals_agent_in 'join'" -l code-file -r -F -d 'read the code from the first line of FILE'
+complete -c vitals-agent -n "__vitals_agent_in 'join'" -l config -r -F -d 'write the node file there, instead of /etc/vitals/node.toml'
+complete -c vitals-agent -n "__vitals_agent_in 'join'" -l force -d 'replace a node file that join has not written'
+complete -c vitals-agent -n "__vitals_agent_in 'join'" -l config-directory -x -a '(__fish_complete_directories)' -d 'every file in it and below whose name ends in .conf'
+complete -c vitals-agent -n "__vitals_agent_in 'join'" -l debug -d 'log more'
+complete -c vitals-agent -n "__vitals_agent_in 'join'" -l quiet -d 'log errors only'
+complete -c vitals-agent -n "__vitals_agent_in 'join'" -l help -d 'what can be typed'
+complete -c vitals-agent -n "__vitals_agent_in 'leave'" -l force -d 'also when the relay cannot be reached, and lines that wait are given up'
+complete -c vitals-agent -n "__vitals_agent_in 'leave'" -l config -r -F -d 'the node file'
+complete -c vitals-agent -n "__vitals_agent_in 'leave'" -l config-directory -x -a '(__fish_complete_directories)' -d 'every file in it and below whose name ends in .conf'
+complete -c vitals-agent -n "__vitals_agent_in 'leave'" -l debug -d 'log more'
+complete -c vitals-agent -n "__vitals_agent_in 'leave'" -l quiet -d 'log errors only'
+complete -c vitals-agent -n "__vitals_agent_in 'leave'" -l help -d 'what can be typed'
 complete -c vitals-agent -n "__vitals_agent_in 'status'" -l json -d 'the same and more, for programs'
 complete -c vitals-agent -n "__vitals_agent_in 'status'" -l config -r -F -d 'the node file'
 complete -c vitals-agent -n "__vitals_agent_in 'status'" -l config-directory -x -a '(__fish_complete_directories)' -d 'every file in it and below whose name ends in .conf'

@@ -6,7 +6,7 @@ function __vitals_relay_words
 	for word in (commandline -opc)[2..-1]
 		if test $skip = 1
 			set skip 0
-		else if contains -- $word --config --log-level --state --ram --cpus --target --node --role --expires
+		else if contains -- $word --config --log-level --state --ram --cpus --target --node --role --expires --for --uses --tag --url
 			set skip 1
 		else if not string match -q -- '-*' $word
 			echo -- $word
@@ -36,6 +36,8 @@ complete -c vitals-relay -n "__vitals_relay_at ''" -a placement -d 'which node h
 complete -c vitals-relay -n "__vitals_relay_at ''" -a alerts -d 'list, test, silence, unsilence'
 complete -c vitals-relay -n "__vitals_relay_at ''" -a rejected -d 'list, show, retry, drop'
 complete -c vitals-relay -n "__vitals_relay_at ''" -a token -d 'create, list, revoke, observed'
+complete -c vitals-relay -n "__vitals_relay_at ''" -a invite -d 'what to paste on a new machine to make it a node'
+complete -c vitals-relay -n "__vitals_relay_at ''" -a login -d 'a code to sign in to the page, once, as admin'
 complete -c vitals-relay -n "__vitals_relay_at ''" -a version -d 'which version this is'
 complete -c vitals-relay -n "__vitals_relay_at ''" -a help -d 'all of this in short'
 complete -c vitals-relay -n "__vitals_relay_at 'config'" -a check -d 'say what is wrong with the node file'
@@ -56,6 +58,8 @@ complete -c vitals-relay -n "__vitals_relay_at 'token'" -a create -d 'a secret w
 complete -c vitals-relay -n "__vitals_relay_at 'token'" -a list -d 'the tokens, and where each was last used'
 complete -c vitals-relay -n "__vitals_relay_at 'token'" -a revoke -d 'refuse a token from now on'
 complete -c vitals-relay -n "__vitals_relay_at 'token'" -a observed -d 'who would be refused, with mode = "observe"'
+complete -c vitals-relay -n "__vitals_relay_at 'invite'" -a list -d 'the invites, and who has joined with them'
+complete -c vitals-relay -n "__vitals_relay_at 'invite'" -a revoke -d 'let nobody join with it any more'
 complete -c vitals-relay -n "__vitals_relay_at ''" -l config -r -F -d 'the node file'
 complete -c vitals-relay -n "__vitals_relay_at ''" -l version -d 'which version this is'
 complete -c vitals-relay -n "__vitals_relay_at ''" -l log-level -x -a 'error warn info debug' -d 'how much is logged'
@@ -162,6 +166,25 @@ complete -c vitals-relay -n "__vitals_relay_in 'token observed'" -l json -d 'wha
 complete -c vitals-relay -n "__vitals_relay_in 'token observed'" -l config -r -F -d 'the node file'
 complete -c vitals-relay -n "__vitals_relay_in 'token observed'" -l log-level -x -a 'error warn info debug' -d 'how much is logged'
 complete -c vitals-relay -n "__vitals_relay_in 'token observed'" -l help -d 'what can be typed'
+complete -c vitals-relay -n "__vitals_relay_in 'invite'" -l json -d 'what a command prints, as JSON'
+complete -c vitals-relay -n "__vitals_relay_in 'invite'" -l for -x -d ''
+complete -c vitals-relay -n "__vitals_relay_in 'invite'" -l uses -x -d ''
+complete -c vitals-relay -n "__vitals_relay_in 'invite'" -l tag -x -d ''
+complete -c vitals-relay -n "__vitals_relay_in 'invite'" -l url -x -d ''
+complete -c vitals-relay -n "__vitals_relay_in 'invite'" -l config -r -F -d 'the node file'
+complete -c vitals-relay -n "__vitals_relay_in 'invite'" -l log-level -x -a 'error warn info debug' -d 'how much is logged'
+complete -c vitals-relay -n "__vitals_relay_in 'invite'" -l help -d 'what can be typed'
+complete -c vitals-relay -n "__vitals_relay_in 'invite list'" -l json -d 'what a command prints, as JSON'
+complete -c vitals-relay -n "__vitals_relay_in 'invite list'" -l config -r -F -d 'the node file'
+complete -c vitals-relay -n "__vitals_relay_in 'invite list'" -l log-level -x -a 'error warn info debug' -d 'how much is logged'
+complete -c vitals-relay -n "__vitals_relay_in 'invite list'" -l help -d 'what can be typed'
+complete -c vitals-relay -n "__vitals_relay_in 'invite revoke'" -l config -r -F -d 'the node file'
+complete -c vitals-relay -n "__vitals_relay_in 'invite revoke'" -l log-level -x -a 'error warn info debug' -d 'how much is logged'
+complete -c vitals-relay -n "__vitals_relay_in 'invite revoke'" -l help -d 'what can be typed'
+complete -c vitals-relay -n "__vitals_relay_in 'login'" -l json -d 'what a command prints, as JSON'
+complete -c vitals-relay -n "__vitals_relay_in 'login'" -l config -r -F -d 'the node file'
+complete -c vitals-relay -n "__vitals_relay_in 'login'" -l log-level -x -a 'error warn info debug' -d 'how much is logged'
+complete -c vitals-relay -n "__vitals_relay_in 'login'" -l help -d 'what can be typed'
 complete -c vitals-relay -n "__vitals_relay_in 'version'" -l config -r -F -d 'the node file'
 complete -c vitals-relay -n "__vitals_relay_in 'version'" -l log-level -x -a 'error warn info debug' -d 'how much is logged'
 complete -c vitals-relay -n "__vitals_relay_in 'version'" -l help -d 'what can be typed'
