@@ -43,6 +43,7 @@ func commands() []command {
 		{name: "buffer purge", args: "BUFFER", flags: "rejected", short: "throw lines away", more: bufferPurgeHelp, run: purgeBuffer},
 		{name: "join", args: "URL", flags: "pin name code-file force", short: "make this machine a node of a relay", more: joinHelp, run: askJoin},
 		{name: "leave", flags: "force", short: "undo that", more: leaveHelp, run: askLeave},
+		{name: "upgrade", flags: "check rollback force", short: "take the version that the relay has", more: upgradeHelp, run: askUpgrade},
 		{name: "status", flags: "json", short: "how the running agent is doing", more: statusHelp, run: showStatus},
 		{name: "alive", short: "whether an agent runs and answers, for health checks", more: aliveHelp, run: askAlive},
 		{name: "version", short: "which version this is", run: showVersion},
@@ -111,7 +112,7 @@ func (c command) usage() string {
 var flagForms = map[string]string{
 	"json": "--json", "remove": "--remove", "force": "--force", "dir": "--dir D", "module": "--module M", "vitals": "--vitals PATH",
 	"limit": "--limit N", "rejected": "--rejected", "to": "--to OUTPUT",
-	"pin": "--pin PIN", "name": "--name NAME", "code-file": "--code-file FILE",
+	"pin": "--pin PIN", "name": "--name NAME", "code-file": "--code-file FILE", "check": "--check", "rollback": "--rollback",
 }
 
 // check refuses arguments and flags that the command does not take.

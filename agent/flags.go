@@ -84,6 +84,7 @@ type flags struct {
 	force        bool // do what would be refused
 
 	pin, name, codeFile string // of join
+	check, rollback     bool   // of upgrade
 
 	dir, module, vitals string // of plugins new
 	watchConfig         string // empty, "notify" or "poll"
@@ -163,6 +164,8 @@ func (f *flags) addJoining(set *flag.FlagSet) {
 	set.StringVar(&f.pin, "pin", "", "")
 	set.StringVar(&f.name, "name", "", "")
 	set.StringVar(&f.codeFile, "code-file", "", "")
+	set.BoolVar(&f.check, "check", false, "")
+	set.BoolVar(&f.rollback, "rollback", false, "")
 }
 
 // fetcher is for files that are given by their URL.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -38,6 +39,15 @@ off, it goes on from there when it is called again.
   --force    also when the relay cannot be reached, and lines that wait are given up
 `
 
+const upgradeHelp = `Fetches the version of vitals-agent that the relay hands out, checks it, installs it and
+starts the agent anew. If the new version has no write answered within a minute, the one
+before is put back. That one is kept in /var/lib/vitals/previous.
+
+  --check     say which version the relay has, and change nothing
+  --rollback  go back to the version before
+  --force     install the relay's version also if it is older, or the same
+`
+
 // askJoin makes this machine a node of a relay.
 func askJoin(ctx context.Context, f *flags, stdout, stderr io.Writer) error {
 	s, err := f.setup(stdout, stderr)
@@ -56,6 +66,33 @@ func askLeave(ctx context.Context, f *flags, stdout, stderr io.Writer) error {
 		return err
 	}
 	return s.Leave(ctx, f.force)
+}
+
+// askUpgrade replaces this program by the relay's version of it.
+func askUpgrade(ctx context.Context, f *flags, stdout, stderr io.Writer) error {
+	s, err := f.setup(stdout, stderr)
+	if err != nil {
+		return err
+	}
+	s.Apart = func(ctx context.Context) error { return finishApart(ctx, s.NodeFile, stdout, stderr) }
+	return s.Upgrade(ctx, join.UpgradeOptions{Check: f.check, Rollback: f.rollback, Force: f.force})
+}
+
+// finishApart goes on with an upgrade in a session of its own, which a terminal
+// that is closed does not end. Told to stop, it puts back what it has replaced.
+func finishApart(ctx context.Context, nodeFile string, stdout, stderr io.Writer) error {
+	cmd := exec.Command("/proc/self/exe", "upgrade", "--config", nodeFile)
+	cmd.Stdout, cmd.Stderr = stdout, stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	defer context.AfterFunc(ctx, func() { _ = cmd.Process.Signal(syscall.SIGTERM) })()
+	err := cmd.Wait()
+	if exit := new(exec.ExitError); errors.As(err, &exit) && exit.Exited() {
+		return errQuiet // it has said why
+	}
+	return err
 }
 
 // setup is what joining, leaving and upgrading work on here.
@@ -179,6 +216,20 @@ func (local) Discard(nodeFile string) error {
 	}
 	_ = os.Remove(c.Agent.BufferDirectory) // unless something else is in it
 	return nil
+}
+
+// Target is the first server of the first output that has one.
+func (local) Target(nodeFile string) (url, pins string, err error) {
+	c, err := loadConfig(reading(nodeFile))
+	if err != nil {
+		return "", "", err
+	}
+	for _, o := range c.Outputs {
+		if len(o.URLs) > 0 {
+			return o.URLs[0], o.TLS.Pins.String(), nil
+		}
+	}
+	return "", "", errors.New("no output of it writes to a server")
 }
 
 // State asks the agent that runs.

@@ -27,6 +27,11 @@ type Setup struct {
 	Service  Service
 	// Patience is how long a first write is waited for.
 	Patience time.Duration
+	// Program is this program's path; empty: the system says it.
+	Program string
+	// Apart carries out an upgrade that is prepared, in a process that does not
+	// end with this one; nil: this one does it.
+	Apart func(ctx context.Context) error
 }
 
 // Agent is the program that gathers, here and as it runs.
@@ -40,6 +45,8 @@ type Agent interface {
 	Drain(ctx context.Context, nodeFile string) (left int64, err error)
 	// Discard removes the buffers on disk.
 	Discard(nodeFile string) error
+	// Target is where a node file has lines written to, and the pins of its key.
+	Target(nodeFile string) (url, pins string, err error)
 	// State asks the agent that runs; it fails if none does.
 	State(ctx context.Context) (State, error)
 	// Flush has the agent that runs send what it has, Reload read its files again.
@@ -67,7 +74,7 @@ type Output struct {
 type Service interface {
 	// Manages reports whether it has the agent in its care.
 	Manages(ctx context.Context) bool
-	// Active reports whether the agent runs in its care.
+	// Active reports whether the agent runs in its care, or is meant to.
 	Active(ctx context.Context) bool
 	Start(ctx context.Context) error // now and at every boot, anew if it runs
 	Stop(ctx context.Context) error  // now and at every boot

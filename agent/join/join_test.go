@@ -106,6 +106,7 @@ type world struct {
 	managed, running            bool
 	restarts                    int
 	silent                      bool // its agent has no write answered
+	silentVersion, deadVersion  string
 	state                       State
 	did                         []string
 }
@@ -176,10 +177,11 @@ func (w *world) Check(string) error                           { return w.checkEr
 func (w *world) Once(context.Context, string) error           { w.did = append(w.did, "once"); return w.onceErr }
 func (w *world) Drain(context.Context, string) (int64, error) { return w.left, w.drainErr }
 func (w *world) Discard(string) error                         { w.did = append(w.did, "discard"); return nil }
+func (w *world) Target(string) (string, string, error)        { return w.primary.URL, w.primary.pin(), nil }
 func (w *world) Flush(context.Context) error                  { return nil }
 func (w *world) Reload(context.Context) error                 { w.did = append(w.did, "reload"); return w.began() }
 func (w *world) Manages(context.Context) bool                 { return w.managed }
-func (w *world) Active(context.Context) bool                  { return w.managed && w.running }
+func (w *world) Active(context.Context) bool                  { return w.managed && (w.running || w.deadVersion != "") }
 func (w *world) Start(context.Context) error                  { w.did = append(w.did, "start"); return w.began() }
 func (w *world) Restart(context.Context) error                { w.did = append(w.did, "restart"); return w.began() }
 func (w *world) Stop(context.Context) error {
@@ -198,9 +200,16 @@ func (w *world) State(context.Context) (State, error) {
 func (w *world) began() error {
 	w.restarts++
 	w.running = true
+	if w.setup.Program != "" {
+		w.state.Version = w.installed()
+	}
+	if w.state.Version != "" && w.state.Version == w.deadVersion {
+		w.running = false
+		return errors.New("systemctl restart: exit status 1")
+	}
 	w.state.Started = time.Unix(int64(w.restarts), 0)
 	o := Output{URL: w.primary.URL, Waiting: 5}
-	if w.silent {
+	if w.silent || w.state.Version != "" && w.state.Version == w.silentVersion {
 		o.LastError = "503 Service Unavailable"
 	} else {
 		o.LastSuccess, o.Waiting = time.Unix(int64(w.restarts)+1, 0), 0

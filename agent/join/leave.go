@@ -41,7 +41,14 @@ func (s *Setup) Leave(ctx context.Context, force bool) error {
 	if err := s.remove(note); err != nil {
 		return fmt.Errorf("%w; run leave again once that is mended", roomError(err))
 	}
-	fmt.Fprintln(s.Out, "The program itself is still there: apt purge vitals-agent, or dnf remove vitals-agent, removes it.")
+	switch s.owner(ctx, s.self()) {
+	case "deb":
+		fmt.Fprintln(s.Out, "The program is still there; apt-get purge vitals-agent removes it.")
+	case "rpm":
+		fmt.Fprintln(s.Out, "The program is still there; rpm --erase vitals-agent removes it.")
+	default:
+		fmt.Fprintf(s.Out, "The program is still there: %s.\n", s.self())
+	}
 	return nil
 }
 

@@ -17,6 +17,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/rpicluster/vitals/internal/influx"
@@ -108,17 +109,21 @@ func (a *Answer) check() error {
 	case a.Interval == "":
 		a.Interval = "10s"
 	}
-	for _, text := range append(slices.Concat(slices.Collect(maps.Keys(a.Tags)), slices.Collect(maps.Values(a.Tags))), a.Node, a.Database) {
-		// In a node file these stand for variables and secrets.
-		if strings.Contains(text, "$") || strings.Contains(text, "@{") || !utf8.ValidString(text) {
-			return fmt.Errorf("what the relay answers cannot be written into a node file: %.80q; make an invite without it", text)
-		}
-	}
-	switch {
-	case !soundInterval.MatchString(a.Interval):
+	if !soundInterval.MatchString(a.Interval) {
 		return fmt.Errorf("what the relay answers as interval, %.20q, is none", a.Interval)
 	}
+	texts := slices.Concat([]string{a.Node, a.Database}, slices.Collect(maps.Keys(a.Tags)), slices.Collect(maps.Values(a.Tags)))
+	if i := slices.IndexFunc(texts, unfit); i >= 0 {
+		return fmt.Errorf("what the relay answers cannot be written into a node file: %.80q; make an invite without it", texts[i])
+	}
 	return nil
+}
+
+// unfit reports whether a node file would make something else of a text, such as
+// the value of a variable.
+func unfit(text string) bool {
+	return strings.Contains(text, "$") || strings.Contains(text, "@{") || !utf8.ValidString(text) ||
+		strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) })
 }
 
 // Join exchanges an invite's code for a token of this node.

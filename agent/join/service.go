@@ -24,8 +24,15 @@ func (Systemd) Manages(ctx context.Context) bool {
 	return systemctl(ctx, "cat", unit) == nil
 }
 
-// Active reports whether systemd has the agent running.
-func (Systemd) Active(ctx context.Context) bool { return systemctl(ctx, "is-active", unit) == nil }
+// Active reports whether systemd has the agent running, or tries to.
+func (Systemd) Active(ctx context.Context) bool {
+	out, _ := exec.CommandContext(ctx, "systemctl", "is-active", unit).Output() // it fails unless active
+	switch strings.TrimSpace(string(out)) {
+	case "active", "activating", "reloading", "failed":
+		return true
+	}
+	return false
+}
 
 // Start starts the agent now, anew if it runs, and with the machine.
 func (Systemd) Start(ctx context.Context) error {
