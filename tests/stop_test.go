@@ -55,7 +55,7 @@ func writers(url string, round, clients int, stop *atomic.Bool) (accepted []stri
 		wg.Go(func() {
 			for n := 1; !stop.Load(); n++ {
 				line := fmt.Sprintf("m,host=c%d v=%di %d", c, round, round*1_000_000+n)
-				resp, err := http.Post(url+"/write?db=d", "", strings.NewReader(line+"\n"))
+				resp, err := http.Post(fmt.Sprintf("%s/write?db=d%d", url, c%3), "", strings.NewReader(line+"\n"))
 				if err != nil {
 					time.Sleep(20 * time.Millisecond)
 					continue
@@ -75,7 +75,7 @@ func writers(url string, round, clients int, stop *atomic.Bool) (accepted []stri
 }
 
 // TestAStopUnderLoadLosesAndRepeatsNothing stops the relay while clients write
-// and a delivery is under way: what it has accepted it has answered, and no line
+// to several databases and a delivery is under way: what it has accepted it has answered, and no line
 // is sent a second time by the one that is started next.
 func TestAStopUnderLoadLosesAndRepeatsNothing(t *testing.T) {
 	t.Parallel()

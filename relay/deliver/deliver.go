@@ -67,10 +67,13 @@ type Config struct {
 
 // Destination delivers to one server.
 //
-//	        ┌─► writer: joined ─Deliver─► 204 ─┐
-//	queue ──┤      ▲              │            ├─► Advance, as far as all before
-//	  Next  │      └── back-off ◄─┘            │   is delivered
-//	        └─► writer … (in_flight of them) ──┘
+//	              ┌─► writer: group ─Deliver─► 204 ─┐
+//	queue ─► ready┤      ▲              │           ├─► Advance, as far as all
+//	  Next        │      └── back-off ◄─┘           │   before is delivered
+//	              └─► writer … (in_flight of them) ─┘
+//
+// What is ready was read ahead and joined, a group for each target, so that
+// writers of several databases who take turns cost a write each, not one a batch.
 type Destination struct {
 	config  Config
 	writers []*writer
@@ -78,14 +81,17 @@ type Destination struct {
 	// reading is held by the writer that reads, also while it waits. It comes
 	// before mu.
 	reading sync.Mutex
-	ahead   queue.Batch // read, and no writer's yet
+	ahead   queue.Batch // read, and in no group yet
 	isAhead bool
+	spare   [][]byte // bodies to be used again
 
-	mu     sync.Mutex
-	read   uint64    // everything up to here is some writer's, or passed by
-	began  time.Time // of the last write
-	status Status
-	rate   rate.Minute // of stored lines
+	mu      sync.Mutex
+	ready   []*group  // no writer's yet, by their first parts; who changes it holds reading, too
+	read    uint64    // everything up to here is in a group, or passed by
+	reached uint64    // the newest that is delivered
+	began   time.Time // of the last write
+	status  Status
+	rate    rate.Minute // of stored lines
 }
 
 // New makes a destination. Run delivers to it.
@@ -125,14 +131,17 @@ func (d *Destination) Run(ctx context.Context) {
 
 // run lets one writer write.
 func (d *Destination) run(ctx, hard context.Context, w *writer) {
-	for ctx.Err() == nil {
-		err := w.collect(ctx)
+	for {
+		var err error
+		if len(w.parts) == 0 {
+			err = w.collect(ctx)
+		}
 		if err == nil {
 			err = w.deliver(ctx, hard)
 		}
 		switch {
-		case err == nil, ctx.Err() != nil:
-		case errors.Is(err, queue.ErrClosed):
+		case err == nil:
+		case ctx.Err() != nil, errors.Is(err, queue.ErrClosed):
 			return
 		default: // the queue's disk: a later call tries again
 			d.config.Logger.Error("the queue cannot be read for a destination", "destination", d.config.Name, "error", err)
@@ -184,6 +193,9 @@ func (d *Destination) look() error {
 // passed is up to where everything is delivered, or passed by. d.mu is held.
 func (d *Destination) passed() uint64 {
 	passed := d.read
+	if len(d.ready) > 0 {
+		passed = min(passed, d.ready[0].first-1)
+	}
 	for _, w := range d.writers {
 		if w.first > 0 {
 			passed = min(passed, w.first-1)

@@ -57,6 +57,7 @@ func (d *Destination) Status() Status {
 func (w *writer) delivered(n int, b influx.Batch) error {
 	d := w.destination
 	now := d.config.Now()
+	last := w.parts[n-1].seq
 	w.from = w.parts[n-1].end
 	w.parts = w.parts[n:]
 	d.mu.Lock()
@@ -64,6 +65,7 @@ func (w *writer) delivered(n int, b influx.Batch) error {
 	if len(w.parts) > 0 {
 		w.first = w.parts[0].seq
 	}
+	d.reached = max(d.reached, last)
 	passed := d.passed()
 	before := d.status
 	if stored := b.Lines - w.refused; stored > 0 {
