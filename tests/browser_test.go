@@ -344,6 +344,13 @@ func TestSignInInABrowser(t *testing.T) {
 	}
 	b.do(chromedp.Click(".signout button"), chromedp.WaitVisible("#token"))
 	b.do(chromedp.Navigate(relay+"/"), chromedp.WaitVisible("#token"))
+
+	// A token that is revoked takes the page away that is open.
+	b.do(chromedp.SendKeys("#token", token+kb.Enter), chromedp.WaitVisible(".welcome"))
+	if stdout, stderr, code := run(t, m.command("vitals-relay", "token", "revoke", strings.Split(token, "_")[1])); code != 0 {
+		t.Fatal(stdout + stderr)
+	}
+	b.do(chromedp.WaitVisible("#token"))
 }
 
 // What a destination has refused is sent again from the relay's page.

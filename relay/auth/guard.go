@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"context"
 	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
@@ -224,21 +225,23 @@ func (g *Guard) Mode() Mode { return g.config.Mode }
 
 // RequireRole lets only requests with a role come to next, where credentials
 // are required: a token, or a browser's session. A person who has neither is
-// sent to signIn.
+// sent to signIn. A request that takes long, as a stream does, ends soon after
+// what it showed is no longer good.
 func (g *Guard) RequireRole(role Role, signIn string, next http.Handler) http.Handler {
 	if g.config.Mode != Required {
 		return next
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if grant := g.signedIn(r); grant != nil && grant.May(role) {
-			next.ServeHTTP(w, r)
+		session := func() bool { grant := g.signedIn(r); return grant != nil && grant.May(role) }
+		if session() {
+			serveWhile(session, next, w, r)
 			return
 		}
-		_, err := g.Admit(r, role)
+		grant, err := g.Admit(r, role)
 		var slow *SlowDown
 		switch {
 		case err == nil:
-			next.ServeHTTP(w, r)
+			serveWhile(func() bool { now := g.grantOf(grant.id); return now != nil && now.May(role) }, next, w, r)
 		case errors.As(err, &slow):
 			w.Header().Set("Retry-After", "10")
 			http.Error(w, slow.Reason, http.StatusTooManyRequests)
@@ -256,4 +259,30 @@ func (g *Guard) RequireRole(role Role, signIn string, next http.Handler) http.Ha
 			http.Error(w, "show a token: vitals-relay token create --role "+string(role)+" makes one", http.StatusUnauthorized)
 		}
 	})
+}
+
+// recheck is how often it is looked whether who is still being served may be.
+const recheck = 2 * time.Second
+
+// serveWhile ends the request's context once it is no longer good.
+func serveWhile(good func() bool, next http.Handler, w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithCancel(r.Context())
+	var watch sync.WaitGroup
+	defer watch.Wait()
+	defer cancel()
+	watch.Go(func() {
+		tick := time.NewTicker(recheck)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+			if !good() {
+				cancel()
+			}
+		}
+	})
+	next.ServeHTTP(w, r.WithContext(ctx))
 }

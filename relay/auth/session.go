@@ -88,17 +88,23 @@ func (g *Guard) signedIn(r *http.Request) *Grant {
 	}
 	now := g.config.Now()
 	s, ok := g.sessions.find(c.Value, now)
-	tokens := g.tokens.Load()
 	switch {
 	case !ok:
 		return nil
 	case s.grant != nil:
 		return s.grant
-	case tokens == nil:
+	}
+	return g.grantOf(s.token)
+}
+
+// grantOf returns the grant of a token; nil if it is no longer good.
+func (g *Guard) grantOf(id string) *Grant {
+	tokens := g.tokens.Load()
+	if tokens == nil {
 		return nil
 	}
-	e := (*tokens)[s.token]
-	if e == nil || !e.Expires.IsZero() && now.After(e.Expires) {
+	e := (*tokens)[id]
+	if e == nil || !e.Expires.IsZero() && g.config.Now().After(e.Expires) {
 		return nil
 	}
 	return e.grant

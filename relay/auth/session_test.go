@@ -1,12 +1,14 @@
 package auth
 
 import (
+	"context"
 	"crypto/sha256"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -81,6 +83,68 @@ func TestSessions(t *testing.T) {
 	}
 	if got := get(page, c); got != 401 {
 		t.Errorf("revoked: %d", got)
+	}
+}
+
+// What is still being served ends soon after the token behind it does, or the
+// session, and no other.
+func TestStreamsEndWithTheirToken(t *testing.T) {
+	l := newLab(t, nil)
+	begun, ended := make(chan string), make(chan string)
+	page := l.RequireRole(Read, "/signin", http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		begun <- r.URL.Path
+		<-r.Context().Done()
+		ended <- r.URL.Path
+	}))
+	stream := func(path string, change func(*http.Request)) {
+		r := httptest.NewRequest("GET", path, nil)
+		ctx, cancel := context.WithCancel(t.Context())
+		t.Cleanup(cancel)
+		change(r)
+		go page.ServeHTTP(httptest.NewRecorder(), r.WithContext(ctx))
+		<-begun
+	}
+	first := func(want string) {
+		t.Helper()
+		select {
+		case got := <-ended:
+			if got != want {
+				t.Errorf("%s has ended, not %s", got, want)
+			}
+		case <-time.After(time.Minute):
+			t.Fatalf("%s goes on", want)
+		}
+	}
+	id, token := l.create("", Read, 0)
+	other, otherToken := l.create("", Read, 0)
+	cookies := map[string]*http.Cookie{}
+	for _, path := range []string{"/session", "/signed-out", "/other"} {
+		with := token
+		if path == "/other" {
+			with = otherToken
+		}
+		c, err := signIn(l, with, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cookies[path] = c
+		stream(path, func(r *http.Request) { r.AddCookie(c) })
+	}
+	w, r := httptest.NewRecorder(), httptest.NewRequest("POST", "/signout", nil)
+	r.AddCookie(cookies["/signed-out"])
+	l.SignOut(w, r)
+	first("/signed-out")
+	if err := l.Revoke(id.ID); err != nil {
+		t.Fatal(err)
+	}
+	first("/session")
+	stream("/token", func(r *http.Request) { r.SetBasicAuth("any", otherToken) })
+	if err := l.Revoke(other.ID); err != nil {
+		t.Fatal(err)
+	}
+	paths := []string{<-ended, <-ended}
+	if slices.Sort(paths); !slices.Equal(paths, []string{"/other", "/token"}) {
+		t.Errorf("ended: %v", paths)
 	}
 }
 

@@ -12,7 +12,7 @@ export function follow(url, handlers) {
   source.onerror = () => {
     connected(false);
     // The browser comes again by itself, unless it was turned away.
-    if (source.readyState === EventSource.CLOSED) setTimeout(() => follow(url, handlers), 5000);
+    if (source.readyState === EventSource.CLOSED) setTimeout(() => again(url, handlers), 5000);
   };
   for (const [name, handle] of Object.entries(handlers)) {
     source.addEventListener(name, (event) => {
@@ -20,6 +20,14 @@ export function follow(url, handlers) {
       handle(JSON.parse(event.data), source);
     });
   }
+}
+
+// again follows once more, or, where one is no longer signed in, has the page show
+// that.
+async function again(url, handlers) {
+  const response = await fetch("/api/status").catch(() => null);
+  if (response?.status === 401) location.reload();
+  else follow(url, handlers);
 }
 
 let lost; // when nothing came again for a while
