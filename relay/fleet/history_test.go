@@ -3,6 +3,7 @@ package fleet
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"math"
 	"os"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/klauspost/compress/gzip"
 )
 
 func TestCodes(t *testing.T) {
@@ -187,4 +189,37 @@ func TestADamagedSnapshotIsSetAside(t *testing.T) {
 	f("not gzip", []byte("hello"))
 	f("cut", whole.Bytes()[:whole.Len()/2])
 	f("its end is missing", whole.Bytes()[:whole.Len()-4])
+
+	// One that inflates to more than anybody would have saved costs little memory.
+	zipped := func(write func(io.Writer)) []byte {
+		var b bytes.Buffer
+		z := gzip.NewWriter(&b)
+		fmt.Fprintf(z, "{\"version\":%d}\n", snapshotVersion)
+		write(z)
+		z.Close()
+		return b.Bytes()
+	}
+	long := bytes.Repeat([]byte("x"), 1<<20)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	f("a line without end", zipped(func(w io.Writer) {
+		fmt.Fprint(w, `{"name":"`)
+		for range 200 {
+			w.Write(long)
+		}
+	}))
+	runtime.ReadMemStats(&after)
+	if used := after.TotalAlloc - before.TotalAlloc; used > 100<<20 {
+		t.Errorf("%d MB were allocated", used>>20)
+	}
+	v := newLab(t, Config{MaxNodes: 3})
+	err := v.readFrom(bytes.NewReader(zipped(func(w io.Writer) {
+		for i := range 2 * maxMarks {
+			fmt.Fprintf(w, "{\"name\":\"%d\"}\n", i)
+		}
+		fmt.Fprint(w, "not reached")
+	})))
+	if err != nil || len(v.records) != 3 {
+		t.Errorf("%d records, %v", len(v.records), err)
+	}
 }

@@ -3,6 +3,7 @@ package fleet
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -133,16 +134,25 @@ func (v *View) load() error {
 	return nil
 }
 
-// readFrom takes over what could be read before an error.
+// What is read of a snapshot, inflated: of a line, facts and tags as large as the
+// door lets them be and a month of history; of all, the histories there can be, and
+// so much for each node besides.
+const (
+	maxSaved       = 8 << 20
+	maxSavedBeside = 32 << 10
+)
+
+// readFrom takes over what could be read before an error. Whatever the file says,
+// one line at a time is in memory, and no more nodes are read than there can be.
 func (v *View) readFrom(r io.Reader) error {
 	zipped, err := gzip.NewReader(r)
 	if err != nil {
 		return err
 	}
-	in := json.NewDecoder(zipped)
-	in.UseNumber()
+	lines := bufio.NewScanner(io.LimitReader(zipped, 2*v.config.HistoryBytes+int64(v.config.MaxNodes+maxMarks)*maxSavedBeside))
+	lines.Buffer(nil, maxSaved)
 	var head savedHead
-	if err := in.Decode(&head); err != nil {
+	if err := scanJSON(lines, &head); err != nil {
 		return err
 	}
 	if head.Version != snapshotVersion {
@@ -152,12 +162,11 @@ func (v *View) readFrom(r io.Reader) error {
 	if n := len(head.Events); n > 0 {
 		v.events.last = head.Events[n-1].ID
 	}
-	for {
+	for range v.config.MaxNodes + maxMarks {
 		var s savedRecord
-		err := in.Decode(&s)
+		err := scanJSON(lines, &s)
 		if err == io.EOF {
-			v.restored = head.Saved // complete, so what came before is known
-			return nil
+			break
 		}
 		if err != nil {
 			return err
@@ -166,6 +175,18 @@ func (v *View) readFrom(r io.Reader) error {
 			v.records[s.Name] = v.revive(s)
 		}
 	}
+	v.restored = head.Saved // complete, so what came before is known
+	return nil
+}
+
+// scanJSON reads a line; io.EOF: there is none.
+func scanJSON(lines *bufio.Scanner, to any) error {
+	if !lines.Scan() {
+		return cmp.Or(lines.Err(), io.EOF)
+	}
+	in := json.NewDecoder(bytes.NewReader(lines.Bytes()))
+	in.UseNumber()
+	return in.Decode(to)
 }
 
 func (v *View) revive(s savedRecord) *record {
