@@ -17,6 +17,7 @@ func (r *relay) alarms() []string {
 	if r.refused != "" {
 		alarms = append(alarms, "the node file was not read again, and everything goes on as it was: "+r.refused)
 	}
+	alarms = append(alarms, r.pendingAlarms()...)
 	r.mu.Unlock()
 	names, err := r.queue.Destinations()
 	if err != nil {

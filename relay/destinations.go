@@ -48,7 +48,11 @@ func (r *relay) forget(name string) error {
 
 func (r *relay) unconfigured(names []string) []string {
 	all := r.all()
-	return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return named(all, name) != nil })
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(names), func(name string) bool {
+		return named(all, name) != nil || slices.ContainsFunc(r.pending, func(p pending) bool { return p.config.Name == name })
+	})
 }
 
 // listDestinations prints every destination.

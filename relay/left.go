@@ -46,8 +46,9 @@ func (r *relay) readLeft() error {
 			r.left[name] = l
 		default:
 			r.log.Debug("a destination that is not configured and has everything is forgotten", "destination", name)
-			if err := r.queue.Forget(name); err != nil {
-				return err
+			if err := r.queue.Forget(name); err != nil { // for want of disk: it stays, with an alarm
+				r.log.Warn("a destination that is not configured and has everything cannot be forgotten", "destination", name, "error", err)
+				r.left[name] = l
 			}
 		}
 	}

@@ -68,6 +68,7 @@ type relay struct {
 
 	mu           sync.Mutex
 	destinations []*destination  // in the order of the node file
+	pending      []pending       // configured, and not made yet
 	left         map[string]left // of unconfigured destinations, where it is known
 	refused      string          // why the node file was not read again; empty: it was
 }
@@ -115,7 +116,9 @@ func (r *relay) build() error {
 		}
 		d, err := r.newDestination(c, client, nil)
 		if err != nil {
-			return fmt.Errorf("destination %q: %w", c.Name, err)
+			client.Close()
+			r.wait(c, err)
+			continue
 		}
 		r.destinations = append(r.destinations, d)
 	}
@@ -190,6 +193,7 @@ func (r *relay) start(ctx context.Context) {
 	r.work.Go(func() { r.joins.Run(ctx) })
 	r.work.Go(func() { r.writeSelf(ctx) })
 	r.work.Go(func() { r.alerts.Run(ctx) })
+	r.work.Go(func() { r.keepAdding(ctx) })
 	for _, d := range r.all() {
 		d.start(ctx)
 	}

@@ -137,6 +137,9 @@ func (r *relay) replace(ctx context.Context, wanted []config.Destination, client
 	stopping.Wait()
 	var list []*destination
 	var errs []error
+	r.mu.Lock()
+	r.pending = nil // they are among those that are wanted, or no longer so
+	r.mu.Unlock()
 	for _, name := range done.Removed {
 		errs = append(errs, r.leave(named(old, name)))
 	}
@@ -147,7 +150,8 @@ func (r *relay) replace(ctx context.Context, wanted []config.Destination, client
 			continue
 		}
 		d, err := r.newDestination(c, clients[c.Name], before)
-		if err != nil { // the disk's; the next reload tries again
+		if err != nil { // the disk's
+			r.wait(c, err)
 			errs = append(errs, fmt.Errorf("destination %q: %w", c.Name, err))
 			continue
 		}

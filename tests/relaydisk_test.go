@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -106,6 +107,60 @@ func TestRelayFaultDiskFull(t *testing.T) {
 	t.Logf("R4 disk full, then freed: %d runs, %d writes refused meanwhile; %v", runs, refused, r.book)
 	if refused < runs {
 		t.Errorf("only %d writes were refused in %d runs: the disk was not full", refused, runs)
+	}
+}
+
+// A destination for which the full disk has no place does not keep the relay from
+// starting: an alarm tells of it, the others go on, and it gets what is kept as
+// soon as there is room.
+func TestRelayFaultANewDestinationOnAFullDisk(t *testing.T) {
+	t.Parallel()
+	requireRoot(t, "mount a small disk")
+	random := rand.New(rand.NewPCG(faultSeed(t), 21))
+	r := newRig(t, "")
+	r.mount("none", "disk", "-t", "tmpfs", "-o", "size=8m,nr_inodes=200")
+	queue := "[relay.queue]\n  min_free_bytes = \"0\"\n"
+	r.configure(r.path("disk/relay"), queue)
+	r.run()
+	client := newClient(t)
+	r.requireTaken(client, 1)
+	requireKept(t, "before", r.settle())
+	other := newSink(t, r.book.fork())
+	for _, names := range []bool{false, true} {
+		r.end(syscall.SIGTERM)
+		name := fmt.Sprintf("other-%v", names)
+		r.configure(r.path("disk/relay"), queue+fmt.Sprintf("[[relay.destinations]]\n  name = %q\n  url = %q\n", name, other.url()))
+		if err := os.Remove(r.path("disk/relay/left.json")); err != nil { // the relay would, and have room again
+			t.Fatal(err)
+		}
+		r.fill("disk", names, random)
+		r.run()
+		alarms := func() string {
+			stdout, stderr, _ := run(t, r.command("vitals-relay", "status"))
+			return stdout + stderr
+		}
+		eventually(t, time.Minute, func() string {
+			if text := alarms(); !strings.Contains(text, name+" cannot be added: ") {
+				return text
+			}
+			return ""
+		})
+		r.free("disk")
+		eventually(t, time.Minute, func() string {
+			if text := alarms(); strings.Contains(text, "cannot be added") {
+				return text
+			}
+			return ""
+		})
+		eventually(t, time.Minute, func() string {
+			if lost := other.book.lost(); len(lost) > 0 {
+				return fmt.Sprintf("the new destination lacks %d lines", len(lost))
+			}
+			return ""
+		})
+		r.requireTaken(client, 100_000)
+		requireKept(t, "R4, a new destination", r.settle())
+		other.use(r.book.fork())
 	}
 }
 
