@@ -91,7 +91,7 @@ func TestABadEditChangesNothing(t *testing.T) {
 	for _, edit := range []struct{ text, want string }{
 		{"urll = 'x'\n", `node.toml:6:1: relay.destinations.urll: unknown option; did you mean "url"?`},
 		{"ca_file = '/absent/ca.pem'\n", "node.toml:6:1: relay.destinations.ca_file: open /absent/ca.pem"},
-		{"[relay\n", "node.toml:7"},
+		{"[relay\n", "node.toml:6:7"},
 	} {
 		rewriteLines(t, config, db.URL, edit.text)
 		_, err := command(t, "reload")
