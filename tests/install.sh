@@ -10,7 +10,7 @@ qemu-arm-static:qemu-user-static ps:procps git:git node:nodejs npm:npm
 victoria-metrics:victoria-metrics curl:curl collectd:collectd-core promtool:prometheus
 dash:dash busybox:busybox-static shellcheck:shellcheck script:bsdutils
 strace:strace mount:mount mkfs.ext4:e2fsprogs mkfs.xfs:xfsprogs
-groff:groff-base bash:bash zsh:zsh fish:fish"
+groff:groff-base bash:bash zsh:zsh fish:fish ip:iproute2"
 python=/usr/bin/python3
 
 missing=''
