@@ -14,6 +14,7 @@ import (
 // TestContainers runs both programs in what the Dockerfile says, in a root that
 // nobody can write to, as nobody, and with no name of their own.
 func TestContainers(t *testing.T) {
+	t.Parallel()
 	requireRoot(t, "make namespaces and mounts")
 	images := readImages(t)
 	m := newMachine(t)

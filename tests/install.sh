@@ -10,7 +10,7 @@ qemu-arm-static:qemu-user-static ps:procps git:git node:nodejs npm:npm
 victoria-metrics:victoria-metrics curl:curl collectd:collectd-core promtool:prometheus
 dash:dash busybox:busybox-static shellcheck:shellcheck script:bsdutils
 strace:strace mount:mount mkfs.ext4:e2fsprogs mkfs.xfs:xfsprogs
-groff:groff-base bash:bash zsh:zsh fish:fish ip:iproute2"
+groff:groff-base bash:bash zsh:zsh fish:fish ip:iproute2 ansible-playbook:ansible-core"
 python=/usr/bin/python3
 
 missing=''
@@ -21,6 +21,7 @@ printf '#include <stdlib.h>\nint main(void){return 0;}\n' > "${TMPDIR:-/tmp}/vit
 cc -o "${TMPDIR:-/tmp}/vitals-cc.$$" "${TMPDIR:-/tmp}/vitals-cc.$$.c" 2>/dev/null || missing="$missing libc6-dev"
 rm -f "${TMPDIR:-/tmp}/vitals-cc.$$" "${TMPDIR:-/tmp}/vitals-cc.$$.c"
 { [ -x $python ] && $python -c 'import grpc, google.protobuf' 2>/dev/null; } || missing="$missing python3-grpcio python3-protobuf"
+{ [ -x $python ] && $python -c 'import apt' 2>/dev/null; } || missing="$missing python3-apt" # with which Ansible installs packages
 { [ -x $python ] && $python -c 'import influxdb' 2>/dev/null; } || missing="$missing python3-influxdb"
 # What collectd's write_http is linked with is only recommended by its package.
 { [ -e /usr/lib/collectd/write_http.so ] && ! ldd /usr/lib/collectd/write_http.so | grep -q 'not found'; } || missing="$missing libcurl3-gnutls libyajl2"

@@ -38,6 +38,7 @@ func (m *machine) startReadOnly(program string, args ...string) *process {
 }
 
 func TestReadOnlyRoot(t *testing.T) {
+	t.Parallel()
 	requireRoot(t, "mount")
 	m := newMachine(t)
 	port := freePort(t)
@@ -93,6 +94,7 @@ func (m *machine) ask(program string, args ...string) (string, int) {
 }
 
 func TestARelayWithoutADisk(t *testing.T) {
+	t.Parallel()
 	requireRoot(t, "mount")
 	m := newMachine(t)
 	relay := fmt.Sprintf("[relay]\n  listen = \"127.0.0.1:%d\"\n  data_directory = \"$DIR/", freePort(t))
