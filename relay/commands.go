@@ -29,7 +29,7 @@ type call struct {
 
 // commands are all there are, in the order of the help.
 func commands() []subcommand {
-	return slices.Concat(runCommands(), showCommands(), nodeCommands(), alertCommands(), rejectedCommands(), tokenCommands(), inviteCommands(), []subcommand{
+	return slices.Concat(runCommands(), initCommands(), showCommands(), nodeCommands(), alertCommands(), rejectedCommands(), tokenCommands(), inviteCommands(), []subcommand{
 		{words: "version", usage: "", help: "", run: func(_ context.Context, c *call) error {
 			_, err := fmt.Fprintf(c.stdout, "vitals-relay %s\n", version)
 			return err

@@ -82,6 +82,7 @@ type flags struct {
 	uses     int
 	tags     []string
 	url      string
+	setup    setupFlags
 }
 
 // parse reads the command line: a command of one or two words, its arguments,
@@ -107,6 +108,7 @@ func parse(args []string) (subcommand, *call, error) {
 	set.IntVar(&c.uses, "uses", 1, "")
 	set.Func("tag", "", func(tag string) error { c.tags = append(c.tags, tag); return nil })
 	set.StringVar(&c.url, "url", "", "")
+	c.setup.define(set)
 	set.BoolVar(&showVersion, "version", false, "")
 	var words []string
 	for rest := args; ; {

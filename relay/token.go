@@ -33,6 +33,7 @@ type tokenAnswer struct {
 func (r *relay) controlTokens(mux *http.ServeMux) {
 	mux.HandleFunc("GET /tokens", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, r.guard.List()) })
 	mux.HandleFunc("GET /tokens/observed", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, r.guard.Observed()) })
+	mux.HandleFunc("POST /tokens/own", r.createOwn)
 	mux.HandleFunc("POST /tokens/revoke", forgets(r.guard.Revoke))
 	mux.HandleFunc("POST /tokens/create", func(w http.ResponseWriter, req *http.Request) {
 		var in tokenRequest
@@ -112,13 +113,17 @@ func listTokens(ctx context.Context, stdout io.Writer, asJSON bool) error {
 		return err
 	}
 	t := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "ID\tNODE\tROLE\tCREATED\tEXPIRES\tLAST USED\tFROM")
+	fmt.Fprintln(t, "ID\tNODE\tROLE\tCREATED\tEXPIRES\tLAST USED\tFROM\tJOINED")
 	for _, k := range tokens {
 		expires := day(k.Expires, "never")
 		if !k.Expires.IsZero() && time.Now().After(k.Expires) {
 			expires = "expired"
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", k.ID, dash(printable(k.Node)), k.Role, day(k.Created, "-"), expires, since(k.LastUsed), dash(k.From))
+		joined := "-"
+		if k.Machine != "" {
+			joined = "from " + k.JoinedFrom
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", k.ID, dash(printable(k.Node)), k.Role, day(k.Created, "-"), expires, since(k.LastUsed), dash(k.From), joined)
 	}
 	return t.Flush()
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 )
@@ -19,14 +20,30 @@ func WriteJSON(path string, v any) error {
 	})
 }
 
+// WriteFor replaces the file at path with text that a user may read, others as
+// mode says.
+func WriteFor(path string, text []byte, mode fs.FileMode, uid, gid int) error {
+	return replace(path, func(f *os.File) error {
+		_, err := f.Write(text)
+		if os.Geteuid() == 0 { // others cannot give files away
+			err = errors.Join(err, f.Chown(uid, gid))
+		}
+		return errors.Join(err, f.Chmod(mode))
+	})
+}
+
 // Write replaces the file at path with what write writes.
 func Write(path string, write func(io.Writer) error) error {
+	return replace(path, func(f *os.File) error { return write(f) })
+}
+
+func replace(path string, fill func(*os.File) error) error {
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
 	if err != nil {
 		return err
 	}
 	defer os.Remove(f.Name()) // gone by then, unless something failed
-	if err := errors.Join(write(f), f.Sync(), f.Close()); err != nil {
+	if err := errors.Join(fill(f), f.Sync(), f.Close()); err != nil {
 		return err
 	}
 	if err := os.Rename(f.Name(), path); err != nil {

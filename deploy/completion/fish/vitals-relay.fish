@@ -6,7 +6,7 @@ function __vitals_relay_words
 	for word in (commandline -opc)[2..-1]
 		if test $skip = 1
 			set skip 0
-		else if contains -- $word --config --log-level --state --ram --cpus --target --node --role --expires --for --uses --tag --url
+		else if contains -- $word --config --log-level --influx --listen --cert-file --key-file --influx-username --influx-password-file --influx-org --influx-bucket --influx-token-file --state --ram --cpus --target --node --role --expires --for --uses --tag --url
 			set skip 1
 		else if not string match -q -- '-*' $word
 			echo -- $word
@@ -26,6 +26,7 @@ complete -c vitals-relay -f
 complete -c vitals-relay -n "__vitals_relay_at ''" -a run -d 'the same'
 complete -c vitals-relay -n "__vitals_relay_at ''" -a config -d 'check'
 complete -c vitals-relay -n "__vitals_relay_at ''" -a reload -d 'read the node file again: destinations, and the files with tokens and certificates'
+complete -c vitals-relay -n "__vitals_relay_at ''" -a init -d 'make this machine the primary: node file, key, relay and agent'
 complete -c vitals-relay -n "__vitals_relay_at ''" -a status -d 'destinations, backlog, counters'
 complete -c vitals-relay -n "__vitals_relay_at ''" -a alive -d 'exit code 0 if a relay runs and answers, whether or not its destinations do'
 complete -c vitals-relay -n "__vitals_relay_at ''" -a destinations -d 'list, forget'
@@ -74,6 +75,18 @@ complete -c vitals-relay -n "__vitals_relay_in 'reload'" -l json -d 'what a comm
 complete -c vitals-relay -n "__vitals_relay_in 'reload'" -l config -r -F -d 'the node file'
 complete -c vitals-relay -n "__vitals_relay_in 'reload'" -l log-level -x -a 'error warn info debug' -d 'how much is logged'
 complete -c vitals-relay -n "__vitals_relay_in 'reload'" -l help -d 'what can be typed'
+complete -c vitals-relay -n "__vitals_relay_in 'init'" -l influx -x -d ''
+complete -c vitals-relay -n "__vitals_relay_in 'init'" -l listen -x -d ''
+complete -c vitals-relay -n "__vitals_relay_in 'init'" -l config -r -F -d 'the node file'
+complete -c vitals-relay -n "__vitals_relay_in 'init'" -l cert-file -r -F -d ''
+complete -c vitals-relay -n "__vitals_relay_in 'init'" -l key-file -r -F -d ''
+complete -c vitals-relay -n "__vitals_relay_in 'init'" -l influx-username -x -d ''
+complete -c vitals-relay -n "__vitals_relay_in 'init'" -l influx-password-file -r -F -d ''
+complete -c vitals-relay -n "__vitals_relay_in 'init'" -l influx-org -x -d ''
+complete -c vitals-relay -n "__vitals_relay_in 'init'" -l influx-bucket -x -d ''
+complete -c vitals-relay -n "__vitals_relay_in 'init'" -l influx-token-file -r -F -d ''
+complete -c vitals-relay -n "__vitals_relay_in 'init'" -l log-level -x -a 'error warn info debug' -d 'how much is logged'
+complete -c vitals-relay -n "__vitals_relay_in 'init'" -l help -d 'what can be typed'
 complete -c vitals-relay -n "__vitals_relay_in 'status'" -l json -d 'what a command prints, as JSON'
 complete -c vitals-relay -n "__vitals_relay_in 'status'" -l config -r -F -d 'the node file'
 complete -c vitals-relay -n "__vitals_relay_in 'status'" -l log-level -x -a 'error warn info debug' -d 'how much is logged'
