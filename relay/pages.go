@@ -10,7 +10,7 @@ import (
 
 // web says what the pages show.
 func (r *relay) web() web.Config {
-	c := web.Config{Fleet: r.fleet, Status: r.status, Rejected: refusals{r}, Alerts: r.alerts.Status, Stopping: r.stopping, Metrics: r.figures(), Logger: r.log}
+	c := web.Config{Fleet: r.fleet, Status: r.status, Rejected: refusals{r}, Alerts: r.alerts.Status, Stopping: r.stopping, Pin: r.pinFor, Metrics: r.figures(), Logger: r.log}
 	if r.guard.Mode() == auth.Required {
 		c.Session = r.guard
 	}

@@ -32,7 +32,7 @@ const (
 
 // errNone is why no token is known to a relay that never made one. It is not
 // the same as an empty list: a data directory may have been mistaken.
-var errNone = errors.New("there is none yet; make one with vitals-relay token create --node NAME")
+var errNone = errors.New("there is none yet; vitals-relay invite lets a machine join, or vitals-relay token create --node NAME makes one")
 
 func (g *Guard) file() string    { return filepath.Join(g.config.Directory, "tokens.json") }
 func (g *Guard) useFile() string { return filepath.Join(g.config.Directory, "token-use.json") }

@@ -20,7 +20,8 @@ type overview struct {
 	Version string // of the board: the stream of changes goes on from there
 	Summary summary
 	Setup   setupText
-	Checked bool // a new node needs a token
+	Checked bool   // a new node needs a token
+	Pin     string // of the relay's key; empty: a new node needs none
 }
 
 // summary is what the overview tells besides the nodes.

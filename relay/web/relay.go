@@ -15,6 +15,7 @@ type relayPage struct {
 	Kept, Queue  string
 	Traffic      string
 	Version      string
+	Pin          string // of the relay's key; empty: it speaks plain HTTP
 	DataPath     string
 	Lines        int64 // accepted since the start; the chart shows their rate
 	Rejected     []rejected
@@ -25,7 +26,7 @@ type relayPage struct {
 func (h *Handler) relayPage() relayPage {
 	s := h.config.Status()
 	p := relayPage{
-		Alarms: s.Alarms, Notes: s.Notes, Alerts: h.alerts(0), Version: s.Version, DataPath: s.DataDirectory, Lines: s.Ingest.Lines,
+		Alarms: s.Alarms, Notes: s.Notes, Alerts: h.alerts(0), Version: s.Version, Pin: s.Pin, DataPath: s.DataDirectory, Lines: s.Ingest.Lines,
 		Kept:  byteText(float64(s.Queue.KeptBytes)),
 		Queue: fmt.Sprintf("%s on disk, %s of it kept for later destinations, %s free", byteText(float64(s.Queue.Bytes)), byteText(float64(s.Queue.KeptBytes)), free(s.Queue.FreeBytes)),
 		Traffic: fmt.Sprintf("%s lines accepted in %s writes since %s; %s bad lines, %s writes told to come again",

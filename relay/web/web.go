@@ -66,6 +66,9 @@ type Config struct {
 	Rejected Rejected // nil: nobody asks
 	// Alerts are what fires, and by which rules; nil: there are none.
 	Alerts func() alert.Status
+	// Pin is the pin of the relay's key, for nodes that know it by a name; nil, or
+	// empty: they need none.
+	Pin func(name string) string
 	// Session signs people in; nil: nobody needs to.
 	Session Session
 	// Stopping is closed when the relay stops: streams end then.
@@ -215,6 +218,9 @@ func (h *Handler) serveOverview(w http.ResponseWriter, r *http.Request) {
 	o.Checked = status.Auth.Mode == auth.Required || status.Auth.Mode == auth.Observe
 	if r.TLS != nil {
 		o.Setup.URL = "https" + strings.TrimPrefix(o.Setup.URL, "http")
+		if name, _ := splitHost(strings.TrimPrefix(o.Setup.URL, "https://")); h.config.Pin != nil {
+			o.Pin = h.config.Pin(name)
+		}
 	}
 	h.render(w, r, http.StatusOK, "overview.html", o)
 }

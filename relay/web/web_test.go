@@ -299,7 +299,28 @@ func TestAddANodeOffersAnAddressThatOthersReach(t *testing.T) {
 	}
 	status.Auth.Mode = auth.Required
 	_, body = get(t, nil, status, "/")
-	contains(t, body, `password = "${VITALS_TOKEN}"`, "vitals-relay token create --node NAME", "VITALS_TOKEN=vt_… vitals-agent --config", "its token as <code>password</code>")
+	contains(t, body, `password = "${VITALS_TOKEN}"`, "vitals-relay token create --node NAME", "VITALS_TOKEN=vt_… vitals-agent --config", "its token as <code>password</code>", "sudo vitals-relay invite")
+	if strings.Contains(body, "tls_pin") {
+		t.Error("a key is pinned where there is none")
+	}
+}
+
+func TestAddANodeTellsTheRelaysKey(t *testing.T) {
+	status := aStatus()
+	status.Pin = "sha256//AAAA"
+	h, err := New(Config{
+		Fleet: nodesOnly{nodes: func() []fleet.Node { return nil }}, Status: func() Status { return status }, Now: func() time.Time { return now },
+		Pin: func(name string) string { return map[string]string{"relay.local": status.Pin}[name] },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := httptest.NewRecorder()
+	r := httptest.NewRequest("GET", "https://relay.local:8186/", nil)
+	h.ServeHTTP(w, r)
+	contains(t, w.Body.String(), `urls = ["https://relay.local:8186"]`, `tls_pin = "sha256//AAAA"`)
+	_, body := ask(t, h, "GET", "/relay")
+	contains(t, body, `<code class="pin">sha256//AAAA</code>`)
 }
 
 func TestFactsAreWhatPeopleRead(t *testing.T) {
