@@ -79,7 +79,7 @@ mount --bind %[1]s .%[1]s
 mount --bind %[2]s .%[2]s
 unset RUNTIME_DIRECTORY
 export HOME=%[1]s ANSIBLE_NOCOLOR=1 LC_ALL=C.UTF-8
-exec chroot . ansible-playbook -vv -i %[1]s/hosts -e vitals_invite=%[1]s/invite.json -e vitals_packages=%[1]s/packages %[2]s/deploy/ansible/agent.yml`, m.dir, root)
+exec chroot . ansible-playbook -vvv -i %[1]s/hosts -e vitals_invite=%[1]s/invite.json -e vitals_packages=%[1]s/packages %[2]s/deploy/ansible/agent.yml`, m.dir, root)
 	out, err := m.command("unshare", "--mount", "--uts", "sh", "-c", script).CombinedOutput()
 	if err != nil {
 		m.t.Fatalf("%v\n%s", err, out)
