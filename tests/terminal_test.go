@@ -111,20 +111,27 @@ func (p *pty) typed(keys string) {
 	}
 }
 
-// requireRestored requires that the program has ended by itself, and the
-// terminal is as it was.
-func (p *pty) requireRestored() {
+// requireEnded requires that the program has ended by itself, and the terminal's
+// settings are what they were.
+func (p *pty) requireEnded() {
 	p.t.Helper()
 	select {
 	case <-p.done:
 	case <-time.After(60 * time.Second):
 		p.t.Fatalf("it does not end; it shows %q", p.shown())
 	}
-	if code := p.cmd.ProcessState.ExitCode(); code != 0 {
-		p.t.Errorf("exit code %d", code)
-	}
 	if is := p.settings(); *is != *p.before {
 		p.t.Errorf("the terminal's settings are %+v, not %+v", is, p.before)
+	}
+}
+
+// requireRestored requires that the program has ended well, and the terminal is
+// as it was.
+func (p *pty) requireRestored() {
+	p.t.Helper()
+	p.requireEnded()
+	if code := p.cmd.ProcessState.ExitCode(); code != 0 {
+		p.t.Errorf("exit code %d", code)
 	}
 	eventually(p.t, 30*time.Second, func() string {
 		text := p.shown()
