@@ -114,6 +114,18 @@ func nodeTable(nodes []fleet.Node) []terminal.Line {
 		}
 		lines = append(lines, l)
 	}
+	return append(lines, conflicts(nodes)...)
+}
+
+// conflicts say which machines write under one name, and what to do about it.
+func conflicts(nodes []fleet.Node) (lines []terminal.Line) {
+	for i := range nodes {
+		if n := &nodes[i]; len(n.Conflict) > 0 {
+			lines = append(lines, terminal.Line{Color: colours[fleet.RankTrouble], Text: fmt.Sprintf(
+				"%s: two or more machines write under this name, from %s. Give one of them another host name; if it is a copy of the other's card, it needs a token of its own, too: vitals-relay invite",
+				printable(n.Name), strings.Join(n.Conflict, " and "))})
+		}
+	}
 	return lines
 }
 

@@ -134,7 +134,7 @@ type program struct {
 	stop   func() error
 }
 
-var address = regexp.MustCompile(`address=(http://\S+)`)
+var address = regexp.MustCompile(`address=(https?://\S+)`)
 
 // start runs the relay with a node file and waits until it listens.
 func start(t *testing.T, config string) *program {
