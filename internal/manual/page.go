@@ -9,7 +9,7 @@ import (
 var (
 	title = regexp.MustCompile(`^([A-Z][A-Za-z ]*):$`)
 	// term is what is explained, two spaces or more before the explanation.
-	paths = regexp.MustCompile(`(^|[ (])([^ ]*[/$_][^ ]*)`)
+	paths = regexp.MustCompile(`(^|[ (])([^ ]*(?:[/$_]|--)[^ ]*)`)
 	term  = regexp.MustCompile(`^(\S.*?)(?:  +(\S.*))$`)
 )
 
@@ -151,7 +151,7 @@ func (p Program) isCommand(words string) bool {
 	return strings.HasPrefix(strings.TrimPrefix(words, "sudo "), p.Name+" ")
 }
 
-// escape is text as roff prints it, letter for letter, with no hyphen in a path.
+// escape is text as roff prints it, letter for letter, with no hyphen in a path or a flag.
 func escape(text string) string {
 	text = paths.ReplaceAllString(text, "$1\x00$2")
 	var b strings.Builder
