@@ -1,10 +1,14 @@
 # vitals: the two commands are "make run" and "make test".
 
 GO       ?= go
-VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+VERSION  ?= $(shell sh deploy/version.sh)
+VERSION  := $(VERSION)
 PORT     ?= 8186
 FUZZTIME ?= 5s
 TARGETS  ?= amd64 arm64 armv6
+DIST     ?= dist
+# The time of all that is packed, so that the same commit gives the same bytes.
+SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || date -r go.mod +%s)
 PART     ?= all
 BENCH_SECONDS ?= 60
 BENCH_ROUNDS  ?= 5
@@ -18,9 +22,9 @@ TAGS     := grpcnotrace,nethttpomithttp2
 # little to compute, is the smaller without it. Its own packages keep theirs, for
 # every line goes through them.
 SMALL    := -gcflags=all=-l -gcflags=github.com/rpicluster/vitals/...=
-BUILD    := CGO_ENABLED=0 $(GO) build -trimpath -tags $(TAGS) -ldflags "-s -w -X main.version=$(VERSION)"
+BUILD    := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -tags $(TAGS) -ldflags "-s -w -X main.version=$(VERSION)"
 
-.PHONY: help build run test check unit e2e faults fuzz bench dist generate manual clean go-version
+.PHONY: help build run test check unit e2e faults fuzz bench programs dist generate manual clean go-version
 
 help: ## say what can be made
 	@echo "make TARGET, where TARGET is one of:"
@@ -39,9 +43,10 @@ test: go-version ## install what the tests need, then check, unit, fuzz and e2e
 	@$(MAKE) --no-print-directory check unit fuzz e2e
 
 check: go-version ## gofmt, vet, and that generated code is up to date
-	@unformatted=$$(gofmt -l agent plugins relay internal tests); \
+	@unformatted=$$(gofmt -l agent plugins relay internal deploy tests); \
 	  [ -z "$$unformatted" ] || { echo "not formatted by gofmt:"; echo "$$unformatted"; exit 1; }
 	$(GO) vet ./...
+	$(GO) -C deploy/package vet .
 	sh plugins/proto/generate.sh --check
 
 unit: go-version ## unit tests with the race detector
@@ -58,23 +63,28 @@ fuzz: go-version ## every fuzz target for FUZZTIME (5s)
 	@GO="$(GO)" sh tests/fuzz.sh $(FUZZTIME)
 
 bench: go-version ## size and speed beside what is installed (PEERS=install installs it), then the Go benchmarks; PART=relay, PART=agent
-	@$(MAKE) --no-print-directory dist TARGETS=amd64
+	@$(MAKE) --no-print-directory programs TARGETS=amd64
 	@[ "$(PEERS)" != install ] || GO="$(GO)" sh tests/bench/install.sh
 	@mkdir -p bin
 	@$(BUILD) -o bin/vitals-bench ./tests/bench
 	@bin/vitals-bench -part $(PART) -programs dist/linux-amd64 -seconds $(BENCH_SECONDS) -rounds $(BENCH_ROUNDS) -telegraf "$(TELEGRAF)"
 	@[ $(PART) != all ] || $(GO) test -run '^$$' -bench . -benchmem ./agent/... ./internal/... ./plugins/... ./relay/...
 
-dist: go-version ## static builds of both programs for amd64, arm64 and ARMv6 into dist/
+programs: go-version ## static builds of both programs for amd64, arm64 and ARMv6 into dist/ (TARGETS=amd64: that one)
 	@set -e; for target in $(TARGETS); do \
 	  case $$target in armv6) export GOARCH=arm GOARM=6;; *) export GOARCH=$$target; unset GOARM;; esac; \
 	  for program in $(PROGRAMS); do \
 	    case $$program in vitals-agent) small="$(SMALL)";; *) small=;; esac; \
-	    echo "dist/linux-$$target/$$program"; \
-	    GOOS=linux $(BUILD) $$small -o dist/linux-$$target/$$program ./$${program#vitals-}; \
+	    echo "$(DIST)/linux-$$target/$$program"; \
+	    GOOS=linux $(BUILD) $$small -o $(DIST)/linux-$$target/$$program ./$${program#vitals-}; \
 	  done; \
 	done
-	@cd dist && sha256sum linux-*/vitals-* > SHA256SUMS
+
+dist: ## programs, packages for dpkg and rpm, archives, SBOMs and checksums, all anew, into dist/
+	@rm -rf $(DIST)/linux-* $(DIST)/vitals-* $(DIST)/SHA256SUMS
+	@$(MAKE) --no-print-directory programs
+	@$(GO) -C deploy/package run . -dist $(abspath $(DIST)) -targets "$(TARGETS)" -version $(VERSION) -time $(SOURCE_DATE_EPOCH)
+	@cd $(DIST) && export LC_ALL=C && sha256sum linux-*/vitals-* vitals-* > SHA256SUMS
 
 generate: ## write the gRPC code again after a change of the contract
 	sh plugins/proto/generate.sh

@@ -322,48 +322,6 @@ func TestLinksOfTheDocuments(t *testing.T) {
 	}
 }
 
-// The units of the guide are those that are installed, and systemd takes them.
-func TestUnitsOfTheGuide(t *testing.T) {
-	t.Parallel()
-	shown := samplesOf(t, "docs/operating.md", "ini")
-	for i, name := range []string{"vitals-agent.service", "vitals-relay.service"} {
-		text, err := os.ReadFile(filepath.Join(root, "deploy", name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if len(shown) != 2 || shown[i] != string(text) {
-			t.Fatalf("docs/operating.md does not show deploy/%s as it is", name)
-		}
-		verify, err := exec.LookPath("systemd-analyze")
-		if err != nil {
-			continue // a machine without systemd has no use for units
-		}
-		unit := filepath.Join(t.TempDir(), name)
-		installed := strings.ReplaceAll(string(text), "/usr/local/bin/", filepath.Join(root, "bin")+"/")
-		if err := os.WriteFile(unit, []byte(installed), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if out, err := exec.Command(verify, "verify", "--man=no", unit).CombinedOutput(); err != nil || strings.Contains(string(out), name) {
-			t.Errorf("%s: %v\n%s", name, err, out)
-		}
-	}
-}
-
-// systemd leaves collectors to the agent: it signals the agent alone, which has
-// to gather and send once more, and does not end it for one that is killed.
-func TestTheUnitLeavesCollectorsToTheAgent(t *testing.T) {
-	t.Parallel()
-	unit, err := os.ReadFile(filepath.Join(root, "deploy/vitals-agent.service"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, setting := range []string{"KillMode=mixed", "OOMPolicy=continue"} {
-		if !strings.Contains(string(unit), "\n"+setting+"\n") {
-			t.Errorf("there is no %s in\n%s", setting, unit)
-		}
-	}
-}
-
 // The guide names every option that is the agent's.
 func TestHostKeysOfTheGuide(t *testing.T) {
 	t.Parallel()

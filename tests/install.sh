@@ -9,7 +9,7 @@ needs="cc:gcc readelf:binutils influxd:influxdb chromium:chromium protoc:protobu
 qemu-arm-static:qemu-user-static ps:procps git:git node:nodejs npm:npm
 victoria-metrics:victoria-metrics curl:curl collectd:collectd-core promtool:prometheus
 dash:dash busybox:busybox-static shellcheck:shellcheck script:bsdutils
-strace:strace mount:mount nsenter:util-linux hostname:hostname dpkg-deb:dpkg mkfs.ext4:e2fsprogs mkfs.xfs:xfsprogs
+systemd-analyze:systemd rpm:rpm strace:strace mount:mount nsenter:util-linux hostname:hostname dpkg-deb:dpkg mkfs.ext4:e2fsprogs mkfs.xfs:xfsprogs
 groff:groff-base bash:bash zsh:zsh fish:fish ip:iproute2 ansible-playbook:ansible-core"
 python=/usr/bin/python3
 

@@ -237,5 +237,5 @@ func DefaultBufferDirectory() string {
 		first, _, _ := strings.Cut(state, ":")
 		return filepath.Join(first, "buffer")
 	}
-	return "/var/lib/vitals/agent"
+	return "/var/lib/vitals/agent/buffer"
 }

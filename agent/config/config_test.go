@@ -375,7 +375,7 @@ func TestTwoInputsOfTheSameLines(t *testing.T) {
 
 func TestWhereTheBufferIs(t *testing.T) {
 	t.Setenv("STATE_DIRECTORY", "")
-	if got := DefaultBufferDirectory(); got != "/var/lib/vitals/agent" {
+	if got := DefaultBufferDirectory(); got != "/var/lib/vitals/agent/buffer" {
 		t.Error(got)
 	}
 	t.Setenv("STATE_DIRECTORY", "/s:/t")

@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -39,8 +40,32 @@ func Directory() string {
 	return filepath.Join(os.TempDir(), "vitals-"+strconv.Itoa(os.Geteuid()))
 }
 
-// Path is the socket of the program called name ("agent", "relay").
-func Path(name string) string { return filepath.Join(Directory(), name+".sock") }
+// Path is the socket at which the program called name ("agent", "relay") is
+// asked: in the runtime directory or, without $RUNTIME_DIRECTORY, where the
+// program's unit has it.
+func Path(name string) string {
+	if os.Getenv("RUNTIME_DIRECTORY") != "" {
+		return own(name)
+	}
+	candidates := []string{own(name), filepath.Join("/run/vitals-"+name, name+".sock")}
+	if os.Geteuid() == 0 {
+		slices.Reverse(candidates)
+	}
+	if i := slices.IndexFunc(candidates, mayBe); i >= 0 {
+		return candidates[i]
+	}
+	return own(name)
+}
+
+// own is the socket that this process would listen on as the program.
+func own(name string) string { return filepath.Join(Directory(), name+".sock") }
+
+// mayBe reports whether a file is there, or in a directory that is closed to
+// this user.
+func mayBe(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil || errors.Is(err, fs.ErrPermission)
+}
 
 // MakeDirectory makes the runtime directory and refuses one that another user
 // could have prepared.
@@ -65,13 +90,14 @@ func Listen(name string) (net.Listener, error) {
 	if _, err := MakeDirectory(); err != nil {
 		return nil, err
 	}
-	path := Path(name)
+	path := own(name)
 	if len(path) > maxPath {
 		return nil, fmt.Errorf("control socket %s: the path is longer than %d bytes; set RUNTIME_DIRECTORY to a shorter one", path, maxPath)
 	}
-	if conn, err := net.Dial("unix", path); err == nil {
-		conn.Close()
-		return nil, fmt.Errorf("control socket %s: another vitals-%s is running; stop it, or set RUNTIME_DIRECTORY", path, name)
+	for _, taken := range []string{path, Path(name)} {
+		if answers(taken) {
+			return nil, fmt.Errorf("control socket %s: another vitals-%s is running; stop it, or set RUNTIME_DIRECTORY", taken, name)
+		}
 	}
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("remove stale control socket: %w", err)
@@ -89,8 +115,10 @@ func Listen(name string) (net.Listener, error) {
 }
 
 // Running reports whether the program called name can be asked something.
-func Running(name string) bool {
-	conn, err := net.Dial("unix", Path(name))
+func Running(name string) bool { return answers(Path(name)) }
+
+func answers(path string) bool {
+	conn, err := net.Dial("unix", path)
 	if err == nil {
 		conn.Close()
 	}

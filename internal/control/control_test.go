@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -23,6 +24,33 @@ func TestDirectory(t *testing.T) {
 	}
 	if got := Directory(); got != want {
 		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+// A command finds the program that systemd has started without being told where.
+func TestTheSocketOfTheUnit(t *testing.T) {
+	if os.Geteuid() != 0 {
+		return // nobody else may make the unit's directory
+	}
+	t.Setenv("RUNTIME_DIRECTORY", "")
+	name := "test" + strconv.Itoa(os.Getpid())
+	if got := Path(name); got != "/run/vitals/"+name+".sock" {
+		t.Errorf("with no unit: %s", got)
+	}
+	unit := "/run/vitals-" + name
+	t.Cleanup(func() { os.RemoveAll(unit) })
+	t.Setenv("RUNTIME_DIRECTORY", unit)
+	ln, err := Listen(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	t.Setenv("RUNTIME_DIRECTORY", "")
+	if got := Path(name); got != unit+"/"+name+".sock" || !Running(name) {
+		t.Errorf("the unit's is not found: %s", got)
+	}
+	if _, err := Listen(name); err == nil || !strings.Contains(err.Error(), "is running") {
+		t.Errorf("a second one runs beside the unit's: %v", err)
 	}
 }
 

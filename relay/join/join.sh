@@ -62,7 +62,7 @@ unpack() {
 	case $1 in
 	*.deb) DEBIAN_FRONTEND=noninteractive dpkg -i --force-confold "$1" ;;
 	*.rpm) rpm -U --oldpackage --replacepkgs "$1" ;;
-	*.tar.gz) tar -xzf "$1" -C "$dir" && sh "$dir"/vitals-agent_*/install.sh ;;
+	*.tar.gz) tar -xzf "$1" -C / && sh /usr/lib/vitals/vitals-agent.setup ;;
 	esac
 }
 
