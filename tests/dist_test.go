@@ -1,6 +1,7 @@
 package tests
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
@@ -9,35 +10,37 @@ import (
 	"testing"
 )
 
-// emulators are the builds of make dist and how this machine runs them.
-var emulators = []struct{ target, qemu string }{
-	{"linux-amd64", ""},
-	{"linux-arm64", "qemu-aarch64"},
-	{"linux-armv6", "qemu-arm"},
+// emulators are the builds of make dist, as make and as Debian call them, and how
+// this machine runs them.
+var emulators = []struct{ target, arch, qemu string }{
+	{"linux-amd64", "amd64", ""},
+	{"linux-arm64", "arm64", "qemu-aarch64"},
+	{"linux-armv6", "armhf", "qemu-arm"},
 }
 
+// The programs run from their packages on every architecture.
 func TestDistributionRunsOnEveryArchitecture(t *testing.T) {
-	dist := exec.Command("make", "--no-print-directory", "dist")
-	dist.Dir = root
-	if out, err := dist.CombinedOutput(); err != nil {
-		t.Fatalf("make dist: %v\n%s", err, out)
+	dist, err := distribution()
+	if err != nil {
+		t.Fatal(err)
 	}
 	for _, e := range emulators {
 		t.Run(e.target, func(t *testing.T) {
+			m := newMachine(t)
+			if e.qemu != "" {
+				registerEmulator(t, e.qemu)
+			}
 			for _, program := range []string{"vitals-agent", "vitals-relay"} {
-				path := filepath.Join(root, "dist", e.target, program)
+				m.must("dpkg-deb", "--extract", packageIn(t, dist, program, e.arch, ".deb"), m.path("root"))
+				path := m.path("root/usr/bin/" + program)
 				requireStatic(t, path)
-				if e.qemu != "" {
-					registerEmulator(t, e.qemu)
-				}
+				requireSame(t, path, filepath.Join(dist, e.target, program))
 				if out, err := exec.Command(path, "version").CombinedOutput(); err != nil || !strings.Contains(string(out), program) {
 					t.Errorf("%s version: %v\n%s", program, err, out)
 				}
 			}
-			m := newMachine(t)
 			file := m.file("node.toml", fourCollectors+"[[inputs.node]]\n[[outputs.file]]\n")
-			cmd := m.command(filepath.Join(root, "dist", e.target, "vitals-agent"), "--config", file, "--test")
-			stdout, stderr, code := run(t, cmd)
+			stdout, stderr, code := run(t, m.command(m.path("root/usr/bin/vitals-agent"), "--config", file, "--test"))
 			if code != 0 {
 				t.Fatalf("--test: exit code %d\n%s%s", code, stdout, stderr)
 			}
@@ -47,6 +50,17 @@ func TestDistributionRunsOnEveryArchitecture(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func requireSame(t *testing.T, a, b string) {
+	t.Helper()
+	x, err := os.ReadFile(a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if y, err := os.ReadFile(b); err != nil || !bytes.Equal(x, y) {
+		t.Errorf("%s and %s differ: %v", a, b, err)
 	}
 }
 
