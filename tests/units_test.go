@@ -1,6 +1,7 @@
 package tests
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -8,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 // exposures are the worst that systemd may say of a unit, from 0 to 10. An agent
@@ -96,4 +98,76 @@ func TestTheUnitLeavesCollectorsToTheAgent(t *testing.T) {
 			t.Errorf("there is no %s in\n%s", setting, unit)
 		}
 	}
+}
+
+// restarted has a unit run with an addition to it and with a node file.
+func (b *booted) restarted(program, addition, node string) {
+	b.t.Helper()
+	b.file("/etc/vitals/node.toml", "644", node)
+	b.file("/etc/systemd/system/"+program+".service.d/own.conf", "644", addition)
+	b.must("systemctl", "daemon-reload")
+	b.must("systemctl", "restart", program)
+}
+
+// says waits until a command prints something.
+func (b *booted) says(want string, args ...string) {
+	b.t.Helper()
+	eventually(b.t, 60*time.Second, func() string {
+		if got := b.try(args...); !strings.Contains(got, want) {
+			return fmt.Sprintf("%v says %q, want %q", args, tail([]byte(got), 500), want)
+		}
+		return ""
+	})
+}
+
+// The units restrain what the programs start, too, and what the guide adds to
+// them gives way as it says. An agent at a standstill is started again.
+func TestUnitsUnderSystemd(t *testing.T) {
+	t.Parallel()
+	requireRoot(t, "install packages")
+	dir, older, _ := together(t, ".deb")
+	b := boot(t, dir)
+	b.must(append([]string{"dpkg", "--install"}, older...)...)
+	addition := func(with string) string { return sampleWith(t, "docs/operating.md", "ini", with) }
+
+	const lines = "/var/lib/vitals/agent/lines"
+	b.must("sh", "-c", "cp /usr/bin/id /usr/local/bin/as-root && chmod 4755 /usr/local/bin/as-root && mkdir /srv/readings && chown vitals /srv/readings && groupadd --system i2c")
+	b.file("/usr/local/bin/who", "755", "#!/bin/sh\necho \"who id=$(/usr/local/bin/as-root -u)i\"\n")
+	node := func(agent, input, file string) string {
+		return fmt.Sprintf("[agent]\ninterval = \"1s\"\nflush_interval = \"1s\"\n%s\n[[inputs.%s]]\n[[outputs.file]]\nfiles = [%q]\n", agent, input, file)
+	}
+	asks := "exec]]\ncommands = [\"/usr/local/bin/who\"]\n[[inputs.cpu"
+
+	b.restarted("vitals-agent", "[Service]\nWatchdogSec=2\n", node("", asks, lines))
+	own := strings.TrimSpace(b.must("id", "-u", "vitals"))
+	b.says(" id="+own+"i ", "tail", lines) // set-user-ID has no effect
+	pid := b.must("systemctl", "show", "--value", "--property", "MainPID", "vitals-agent")
+	b.must("kill", "-STOP", strings.TrimSpace(pid))
+	eventually(t, 60*time.Second, func() string {
+		now := b.try("systemctl", "show", "--value", "--property", "MainPID", "vitals-agent")
+		if state := b.try("systemctl", "is-active", "vitals-agent"); state != "active\n" || now == pid {
+			return "the agent that stands still is process " + pid + ", now it is " + now + state
+		}
+		return ""
+	})
+
+	b.restarted("vitals-agent", addition("NoNewPrivileges=no"), node("", asks, lines+"-sudo"))
+	b.says(" id=0i ", "tail", lines+"-sudo")
+
+	b.restarted("vitals-agent", addition("ReadWritePaths="), node("", "cpu", "/srv/readings/lines"))
+	b.says("cpu,", "tail", "/srv/readings/lines")
+
+	b.restarted("vitals-agent", addition("i2c"), node("", "cpu", lines+"-i2c"))
+	b.says("cpu,", "tail", lines+"-i2c")
+	group := strings.Split(b.must("getent", "group", "i2c"), ":")[2]
+	b.says(group, "sh", "-c", "grep Groups: /proc/$(systemctl show --value --property MainPID vitals-agent)/status")
+
+	plugin := newMachine(t).buildPlugin("dice", "./plugins/examples/dice")
+	b.file("/usr/lib/vitals/plugins/vitals-plugin-dice", "755", content(t, filepath.Join(plugin, "vitals-plugin-dice")))
+	b.restarted("vitals-agent", addition("User=root"), node("plugin_user = \"nobody\"", "dice", lines+"-dice"))
+	b.says("dice", "tail", lines+"-dice")
+	b.says("nobody", "sh", "-c", `for p in /proc/[0-9]*; do case $(readlink $p/exe) in *plugin-dice*) stat --format %U $p;; esac; done`)
+
+	b.restarted("vitals-relay", addition("NET_BIND"), "[relay]\nlisten = \"127.0.0.1:80\"\n")
+	b.says("listening on 127.0.0.1:80", "vitals-relay", "status")
 }
