@@ -72,7 +72,7 @@ func TestContainers(t *testing.T) {
 	})
 	agent.healthy()
 	agent.stop()
-	if _, err := os.Stat(filepath.Join(m.dir, "agent-volume", "influxdb")); err != nil {
+	if _, err := os.Stat(filepath.Join(m.dir, "agent-volume", "buffer", "influxdb")); err != nil {
 		t.Errorf("nothing is kept for later: %v", err)
 	}
 	for _, log := range []string{"unshare.log", "nsenter.log"} {
