@@ -311,3 +311,24 @@ func TestANodeLeaves(t *testing.T) {
 	}
 	l.wants("the name is free", l.invite(time.Hour, 1), "pi-7", machineB, 200, "")
 }
+
+// Whatever comes, nobody joins without a code, and no answer is a panic's.
+func FuzzJoin(f *testing.F) {
+	f.Add(`{"code":"K7QX-4M2P-9TRD-8WVB","node":"pi-7","machine":"`+machineA+`","version":"v1"}`, "Bearer vt_a_b")
+	f.Add(`{"code":null}`, "Basic !")
+	f.Add("[]", "")
+	l := newLab(f, auth.Required)
+	l.invite(time.Hour, 1000)
+	f.Fuzz(func(t *testing.T, body, authorization string) {
+		l.pass(time.Minute) // so that wrong ones are not slowed down
+		for _, path := range []string{"/join", "/leave"} {
+			w := l.ask("POST", path, body, func(r *http.Request) { r.Header["Authorization"] = []string{authorization} })
+			if w.Code < 400 || w.Code >= 500 && w.Code != 503 || strings.Contains(w.Body.String(), "vt_") && path == "/join" && !strings.Contains(body, "vt_") {
+				t.Errorf("%s: %d %s", path, w.Code, w.Body)
+			}
+		}
+		if len(l.guard.List()) > 0 {
+			t.Error("a token is made")
+		}
+	})
+}
