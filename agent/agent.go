@@ -166,7 +166,7 @@ func checkConfig(ctx context.Context, f *flags, stdout, stderr io.Writer) error 
 	if err != nil {
 		return secrets.clean(err)
 	}
-	_, err = fmt.Fprintf(stdout, "%s: sound; %s, %s\n", c.Path, count(len(c.Inputs), "input"), count(len(c.Outputs), "output"))
+	_, err = fmt.Fprintf(stdout, "%s: no mistake in the agent's part; it has %s and %s\n", c.Path, count(len(c.Inputs), "input"), count(len(c.Outputs), "output"))
 	return err
 }
 

@@ -57,6 +57,11 @@ Examples:
   vitals-agent --config node.toml --debug
   vitals-agent status
 
+Exit codes:
+  0                      done, and nothing is the matter
+  1                      something is the matter with what was asked for, or it could not be done
+  2                      the command line cannot be understood
+
 Signals:
   SIGTERM, SIGINT        send what is gathered, keep the rest in the buffer, end
   SIGHUP                 read the node file again; only what has changed in it is touched

@@ -41,9 +41,20 @@ func main() {
 		if text := err.Error(); text != "" {
 			fmt.Fprintln(os.Stderr, "vitals-agent:", shownLines(text))
 		}
-		os.Exit(1)
+		os.Exit(exitCode(err))
 	}
 }
+
+// exitCode is what scripts go by.
+func exitCode(err error) int {
+	if _, mistyped := errors.AsType[usageError](err); mistyped {
+		return 2
+	}
+	return 1
+}
+
+// usageError is a command line that cannot be understood: exit code 2.
+type usageError struct{ error }
 
 // errQuiet ends the program with exit code 1 when all is said already.
 var errQuiet = errors.New("")
@@ -52,13 +63,14 @@ var errQuiet = errors.New("")
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	f, err := parseFlags(args)
 	if err != nil {
-		return err
+		return usageError{err}
 	}
 	if f.help {
 		text, err := helpFor(f.args)
-		if err == nil {
-			_, err = io.WriteString(stdout, text)
+		if err != nil {
+			return usageError{err}
 		}
+		_, err = io.WriteString(stdout, text)
 		return err
 	}
 	f.fetcher().ctx = ctx

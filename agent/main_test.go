@@ -102,6 +102,23 @@ func TestFlags(t *testing.T) {
 	})
 }
 
+// Scripts can tell a command line that is wrong from anything else that is.
+func TestExitCodes(t *testing.T) {
+	f := func(args string, want int) {
+		t.Helper()
+		if _, _, err := call(t, strings.Fields(args)...); err == nil || exitCode(err) != want {
+			t.Errorf("%s: %v", args, err)
+		}
+	}
+	f("nonsense", 2)
+	f("nonsense --help", 2)
+	f("--colour", 2)
+	f("--config", 2)
+	f("status now", 2)
+	f("config check --config /absent", 1)
+	f("status", 1)
+}
+
 func TestWrongFlags(t *testing.T) {
 	f := func(args, want string) {
 		t.Helper()
@@ -195,7 +212,7 @@ func TestConfigCreate(t *testing.T) {
 		}
 		path, _ := node(t, text)
 		out, stderr, err := call(t, "config", "check", "--config", path)
-		if want := "sound; " + count(inputs, "input") + ", " + count(outputs, "output") + "\n"; err != nil || !strings.HasSuffix(out, want) {
+		if want := "it has " + count(inputs, "input") + " and " + count(outputs, "output") + "\n"; err != nil || !strings.HasSuffix(out, want) {
 			t.Errorf("%q: %s%v\nwant %s", args, out, err, want)
 		}
 		if warnings := strings.Count(stderr, "warning: "); warnings != strings.Count(stderr, "the environment variable INFLUX_") { // which is not set
@@ -313,7 +330,7 @@ func TestNoNodeFile(t *testing.T) {
 
 func TestConfigCheck(t *testing.T) {
 	sound, _ := node(t, "[[inputs.cpu]]\n[[outputs.file]]\n")
-	if out, _, err := call(t, "config", "check", "--config", sound); err != nil || !strings.HasSuffix(out, "node.toml: sound; 1 input, 1 output\n") {
+	if out, _, err := call(t, "config", "check", "--config", sound); err != nil || !strings.HasSuffix(out, "node.toml: no mistake in the agent's part; it has 1 input and 1 output\n") {
 		t.Error(out, err)
 	}
 	t.Setenv("NOPE", "")
@@ -323,7 +340,7 @@ func TestConfigCheck(t *testing.T) {
 		t.Fatal(err)
 	}
 	out, stderr, err := call(t, "config", "check", "--config", unset)
-	if err != nil || !strings.HasSuffix(out, "sound; 2 inputs, 1 output\n") {
+	if err != nil || !strings.HasSuffix(out, "it has 2 inputs and 1 output\n") {
 		t.Error(out, err)
 	}
 	if !strings.Contains(stderr, "warning: "+unset+":6:1: outputs.influxdb.password: the environment variable NOPE") ||

@@ -71,7 +71,7 @@ func TestPluginsListWithoutAnAgent(t *testing.T) {
 	}
 	out, _, err := call(t, "plugins", "list", "--config", path)
 	for _, part := range []string{"ram, mem           yes      mem          -      -        built in\n",
-		"\n" + plain + " is not used: is not executable (mode 0644)\n  to mend that: chmod +x " + plain + "\n", "\nThere are no states: vitals-agent does not seem to run"} {
+		"\n" + plain + " is not used: is not executable (mode 0644)\n  to mend that: chmod +x " + plain + "\n", "\nThere are no states: the agent does not seem to run"} {
 		if err != nil || !strings.Contains(out, part) {
 			t.Errorf("%v, %q is not in\n%s", err, part, out)
 		}

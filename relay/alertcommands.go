@@ -99,9 +99,9 @@ func testAlerts(ctx context.Context, c *call) error {
 	}
 	failed := false
 	for _, t := range tested {
-		text := "has taken it"
+		text := "the test message is delivered"
 		if t.Error != "" {
-			text, failed = printable(t.Error), true
+			text, failed = "the test message could not be delivered: "+printable(t.Error), true
 		}
 		if !c.json {
 			fmt.Fprintf(c.stdout, "%s: %s\n", t.Target, text)

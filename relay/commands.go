@@ -34,11 +34,30 @@ func commands() []subcommand {
 			_, err := fmt.Fprintf(c.stdout, "vitals-relay %s\n", version)
 			return err
 		}},
-		{words: "help", usage: "", help: "", run: func(_ context.Context, c *call) error {
-			_, err := io.WriteString(c.stdout, help())
-			return err
-		}},
+		{words: "help", most: maxWords, usage: "", help: "", run: func(_ context.Context, c *call) error { return showHelp(c) }},
 	})
+}
+
+// maxWords is how many words help looks at: more than any command has with its
+// arguments.
+const maxWords = 8
+
+// showHelp prints what can be typed: all of it, or what begins with the words
+// after help.
+func showHelp(c *call) error {
+	for n := len(c.arguments); n > 0; n-- { // its arguments may follow a command
+		if text := usages(strings.Join(c.arguments[:n], " ")); text != "" {
+			_, err := io.WriteString(c.stdout, "Usage:\n"+text+"\nvitals-relay --help has all commands, the flags that each takes, and examples.\n")
+			return err
+		}
+	}
+	if len(c.arguments) > 0 {
+		if _, _, err := find(c.arguments); err != nil {
+			return err
+		}
+	}
+	_, err := io.WriteString(c.stdout, help())
+	return err
 }
 
 func runCommands() []subcommand {
@@ -55,7 +74,7 @@ func runCommands() []subcommand {
 
 func showCommands() []subcommand {
 	return []subcommand{
-		{words: "status", usage: "[--json]", help: "destinations, backlog, counters; exit code 1\nif a required destination fails",
+		{words: "status", usage: "[--json]", help: "destinations, backlog, counters; exit code 1 if\nwrites are refused or a required destination fails",
 			run: func(ctx context.Context, c *call) error { return showStatus(ctx, c.stdout, c.json) }},
 		{words: "alive", help: "exit code 0 if a relay runs and answers, whether\nor not its destinations do; for health checks",
 			run: func(ctx context.Context, _ *call) error { return askAlive(ctx) }},
@@ -121,11 +140,11 @@ func find(words []string) (subcommand, []string, error) {
 // helpColumn is where the help says what a command does.
 const helpColumn = 44
 
-// usages are the commands as the help lists them.
-func usages() string {
+// usages are the commands as the help lists them, those that begin with words.
+func usages(words string) string {
 	var b strings.Builder
 	for _, c := range commands() {
-		if c.help == "" && c.words != "version" {
+		if c.help == "" && c.words != "version" || words != "" && !strings.HasPrefix(c.words+" ", words+" ") {
 			continue
 		}
 		left := "  " + strings.Join(strings.Fields("vitals-relay "+c.words+" "+c.usage), " ")

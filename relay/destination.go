@@ -94,6 +94,7 @@ func (r *relay) newClient(c config.Destination) (*influx.Client, error) {
 		UserAgent: "vitals-relay/" + version + " " + runtime.Version(),
 		Headers:   map[string]string{ingest.IDHeader: r.id},
 		OneMember: !c.Concatenate, TLS: secured,
+		Unknown: "name the authority's file as ca_file, or the server's key as pin, in the destination's table",
 	})
 }
 

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"flag"
 	"io"
 	"slices"
@@ -16,7 +15,7 @@ func help() string {
 forwards them to InfluxDB, and shows the nodes that wrote them.
 
 Usage:
-` + usages() + `
+` + usages("") + `
 Flags:
   --config FILE   the node file; else $VITALS_CONFIG, else /etc/vitals/node.toml.
                   Without any, the relay keeps what it receives and shows the nodes
@@ -24,7 +23,7 @@ Flags:
                   how much is logged; info without it
   --json          what a command prints, as JSON
   --version       which version this is
-  --help          what can be typed
+  --help          what can be typed; after a command, how that one is
 
 Examples:
   A relay that forwards to the InfluxDB beside it:
@@ -89,7 +88,7 @@ type flags struct {
 // and flags anywhere.
 func parse(args []string) (subcommand, *call, error) {
 	c := new(call)
-	var showVersion bool
+	var showVersion, showHelp bool
 	set := flag.NewFlagSet("vitals-relay", flag.ContinueOnError)
 	set.SetOutput(io.Discard)
 	set.StringVar(&c.config, "config", "", "")
@@ -110,14 +109,11 @@ func parse(args []string) (subcommand, *call, error) {
 	set.StringVar(&c.url, "url", "", "")
 	c.setup.define(set)
 	set.BoolVar(&showVersion, "version", false, "")
+	set.BoolVar(&showHelp, "help", false, "")
+	set.BoolVar(&showHelp, "h", false, "")
 	var words []string
 	for rest := args; ; {
-		err := set.Parse(rest)
-		if errors.Is(err, flag.ErrHelp) {
-			words = []string{"help"}
-			break
-		}
-		if err != nil {
+		if err := set.Parse(rest); err != nil {
 			return subcommand{}, nil, flagError(set, err)
 		}
 		if set.NArg() == 0 {
@@ -125,11 +121,14 @@ func parse(args []string) (subcommand, *call, error) {
 		}
 		words, rest = append(words, set.Arg(0)), set.Args()[1:]
 	}
-	if showVersion {
+	switch {
+	case showVersion:
 		words = []string{"version"}
+	case showHelp:
+		words = append([]string{"help"}, words...)
 	}
 	what, rest, err := find(words)
-	if err == nil {
+	if err == nil && what.words != "help" {
 		err = foreign(set, what)
 	}
 	c.arguments = rest

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
 
+	"github.com/rpicluster/vitals/relay/auth"
 	"github.com/rpicluster/vitals/relay/deliver"
 	"github.com/rpicluster/vitals/relay/durable"
 	"github.com/rpicluster/vitals/relay/queue"
@@ -57,6 +59,15 @@ func (r *relay) refusal() string {
 		return ""
 	}
 	return strings.Join(reasons, "; ")
+}
+
+// nobody is why nobody can write; empty if somebody can. A relay that is new is
+// ready, but of no use before there is a token.
+func (r *relay) nobody() string {
+	if s := r.guard.Status(); s.Mode == auth.Required && s.Tokens == 0 && r.config.TLS.ClientCAFile == "" {
+		return cmp.Or(r.refusal(), "no token is known yet; vitals-relay token create --node NAME makes one, vitals-relay invite lets a machine join")
+	}
+	return r.refusal()
 }
 
 // trouble says why the last write was not kept.

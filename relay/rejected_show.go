@@ -151,9 +151,9 @@ func changeRejected(ctx context.Context, c *call, what string) error {
 	case what == "drop":
 		fmt.Fprintf(c.stdout, "%s of %s given up\n", plural(int64(done.Dropped), "line"), plural(int64(done.Files), "file"))
 	default:
-		fmt.Fprintf(c.stdout, "%s stored, %d refused again, %d left\n", plural(int64(done.Stored), "line"), done.Refused, done.Left)
+		fmt.Fprintf(c.stdout, "%s stored, %d refused again, %d not tried and still here\n", plural(int64(done.Stored), "line"), done.Refused, done.Left)
 		if done.Error != "" {
-			fmt.Fprintln(c.stdout, "why some are left:", printable(done.Error))
+			fmt.Fprintln(c.stdout, "why not:", printable(done.Error))
 		}
 	}
 	if done.Refused+done.Left > 0 {

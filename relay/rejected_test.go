@@ -43,9 +43,9 @@ func TestRejectedCommands(t *testing.T) {
 		t.Errorf("%s, %v", out, err)
 	}
 
-	expect("0 lines stored, 2 refused again, 0 left", "retry", "influxdb")
+	expect("0 lines stored, 2 refused again, 0 not tried and still here", "retry", "influxdb")
 	db.set(true)
-	expect("0 lines stored, 0 refused again, 2 left\nwhy some are left: 503", "retry", "influxdb", id)
+	expect("0 lines stored, 0 refused again, 2 not tried and still here\nwhy not: 503", "retry", "influxdb", id)
 	db.set(false)
 	db.mu.Lock()
 	db.refuses = false
@@ -53,7 +53,7 @@ func TestRejectedCommands(t *testing.T) {
 	if len(p.status().Alarms) != 1 {
 		t.Errorf("alarms: %q", p.status().Alarms)
 	}
-	expect("2 lines stored, 0 refused again, 0 left", "retry", "influxdb", id)
+	expect("2 lines stored, 0 refused again, 0 not tried and still here", "retry", "influxdb", id)
 	if !db.have("m,host=a v=1 1", "m,host=a v=2 2") || len(p.status().Alarms) != 0 {
 		t.Errorf("after the retry; alarms: %q", p.status().Alarms)
 	}

@@ -224,7 +224,7 @@ func (r *relay) close() error {
 func (r *relay) status() web.Status {
 	return web.Status{
 		Version: version, Started: r.started, UptimeSeconds: time.Since(r.started).Seconds(),
-		Listen: r.config.Listen, Pin: r.pin(), DataDirectory: r.config.DataDirectory, Alarms: r.alarms(), Notes: r.notes(),
+		Listen: r.config.Listen, Pin: r.pin(), DataDirectory: r.config.DataDirectory, Refusing: r.nobody(), Alarms: r.alarms(), Notes: r.notes(),
 		Destinations: r.destinationStatus(), Nodes: fleet.Count(r.fleet.Nodes()), Fleet: r.fleet.Stats(),
 		Auth: r.guard.Status(), Ingest: r.door.Stats(), Queue: r.queue.Stats(), Connections: r.connections.Stats(),
 	}

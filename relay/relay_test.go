@@ -346,8 +346,8 @@ func TestCommandLine(t *testing.T) {
 		{"--bogus", "", `there is no flag --bogus; see vitals-relay --help`},
 		{"--config", "", `--config needs a value; see vitals-relay --help`},
 		{"--log-level loud", "", `--log-level "loud": must be error, warn, info or debug`},
-		{"status", "", `vitals-relay does not seem to run`},
-		{"alive", "", `vitals-relay does not seem to run`},
+		{"status", "", `the relay does not seem to run`},
+		{"alive", "", `the relay does not seem to run`},
 	}
 	for _, tt := range tests {
 		t.Run(tt.args, func(t *testing.T) {
@@ -360,6 +360,29 @@ func TestCommandLine(t *testing.T) {
 				t.Errorf("%q, %v", out, err)
 			}
 		})
+	}
+}
+
+// What a command says of itself is no more than its own.
+func TestHelpOfACommand(t *testing.T) {
+	f := func(args, want string) {
+		t.Helper()
+		out, err := command(t, strings.Fields(args)...)
+		if text, _, own := strings.Cut(out, "\nvitals-relay --help has all"); err != nil || !own || text != "Usage:\n"+want {
+			t.Errorf("%s: %q, %v", args, out, err)
+		}
+	}
+	const create = "  vitals-relay token create --node NAME     a secret with which a node may write its lines\n                                            [--role write|read|admin] [--expires 90d]\n"
+	f("token create --help", create)
+	f("token create --node pi-1 -h", create)
+	f("help token create", create)
+	f("--help nodes forget pi-1", usages("nodes forget"))
+	f("destinations --help", usages("destinations"))
+	if _, err := command(t, "statu", "--help"); err == nil || exitCode(err) != 2 {
+		t.Errorf("%v", err)
+	}
+	if out, err := command(t, "run", "--help"); err != nil || out != help() {
+		t.Errorf("%q, %v", out, err)
 	}
 }
 
@@ -379,7 +402,7 @@ func TestHelpListsTheCommands(t *testing.T) {
 
 func TestConfigCheckCounts(t *testing.T) {
 	for want, destinations := range map[string]map[string]string{
-		", 0 destinations\n": nil, ", 1 destination\n": {"a": "http://h"}, ", 2 destinations\n": {"a": "http://h", "b": "http://i"},
+		" has 0 destinations\n": nil, " has 1 destination\n": {"a": "http://h"}, " has 2 destinations\n": {"a": "http://h", "b": "http://i"},
 	} {
 		out, err := command(t, "config", "check", "--config", nodeFile(t, t.TempDir(), destinations))
 		if err != nil || !strings.HasSuffix(out, want) {
@@ -390,7 +413,7 @@ func TestConfigCheckCounts(t *testing.T) {
 
 func TestClickable(t *testing.T) {
 	for address, want := range map[string]string{
-		"[::]:8391": "localhost:8391", "0.0.0.0:80": "localhost:80", "127.0.0.1:8186": "127.0.0.1:8186", "[fe80::1]:1": "[fe80::1]:1",
+		"[::]:8391": "localhost:8391", "0.0.0.0:80": "localhost:80", "127.0.0.1:8186": "127.0.0.1:8186", "[fe80::1]:1": "[fe80::1]:1", ":8186": "localhost:8186",
 	} {
 		if got := clickable(address); got != want {
 			t.Errorf("%s: %s, want %s", address, got, want)

@@ -172,7 +172,7 @@ func (r *relay) scheme() string {
 // stands for every interface is none.
 func clickable(address string) string {
 	host, port, err := net.SplitHostPort(address)
-	if ip := net.ParseIP(host); err == nil && ip != nil && ip.IsUnspecified() {
+	if ip := net.ParseIP(host); err == nil && (host == "" || ip != nil && ip.IsUnspecified()) {
 		return net.JoinHostPort("localhost", port)
 	}
 	return address
@@ -259,7 +259,7 @@ func checkConfig(f flags, stdout io.Writer) error {
 	if path == "" {
 		path = "no node file; the defaults"
 	}
-	_, err = fmt.Fprintf(stdout, "%s: sound; listens on %s, %s\n", path, c.Listen, plural(int64(len(c.Destinations)), "destination"))
+	_, err = fmt.Fprintf(stdout, "%s: no mistake in the relay's part; it listens on %s and has %s\n", path, c.Listen, plural(int64(len(c.Destinations)), "destination"))
 	return err
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -27,8 +28,8 @@ func askAlive(ctx context.Context) error {
 	return control.Get(ctx, "relay", "/status", nil)
 }
 
-// showStatus prints how the relay is doing; the error is errQuiet if a
-// required destination fails.
+// showStatus prints how the relay is doing; the error is errQuiet if nobody can
+// write or a required destination fails.
 func showStatus(ctx context.Context, stdout io.Writer, asJSON bool) error {
 	ctx, cancel := context.WithTimeout(ctx, ask)
 	defer cancel()
@@ -43,10 +44,9 @@ func showStatus(ctx context.Context, stdout io.Writer, asJSON bool) error {
 	} else {
 		printStatus(stdout, &s)
 	}
-	for _, d := range s.Destinations {
-		if d.Required && d.State != deliver.Delivering {
-			return errQuiet
-		}
+	failing := func(d deliver.Status) bool { return d.Required && d.State != deliver.Delivering }
+	if s.Refusing != "" || slices.ContainsFunc(s.Destinations, failing) {
+		return errQuiet
 	}
 	return nil
 }
@@ -60,8 +60,14 @@ func indent(w io.Writer, v any) error {
 func printStatus(w io.Writer, s *web.Status) {
 	up := time.Duration(s.UptimeSeconds * float64(time.Second)).Round(time.Second)
 	fmt.Fprintf(w, "vitals-relay %s, listening on %s, up %s\n", s.Version, s.Listen, up)
+	scheme := "http"
 	if s.Pin != "" {
+		scheme = "https"
 		fmt.Fprintf(w, "key        %s\n", s.Pin)
+	}
+	fmt.Fprintf(w, "page       %s://%s/\n", scheme, clickable(s.Listen))
+	if s.Refusing != "" {
+		fmt.Fprintf(w, "writes     are refused: %s\n", printable(s.Refusing))
 	}
 	fmt.Fprintf(w, "nodes      %d up, %d late, %d down\n", s.Nodes.Up, s.Nodes.Late, s.Nodes.Down)
 	fmt.Fprintf(w, "writers    %s\n", writers(&s.Auth))

@@ -46,6 +46,23 @@ func TestRefusedLinesRaiseAnAlarm(t *testing.T) {
 	}
 }
 
+// A script that asks for the status finds out that nobody can write.
+func TestStatusOfARelayThatTakesNothing(t *testing.T) {
+	config := nodeFile(t, t.TempDir(), nil)
+	appendTo(t, config, "[relay.auth]\nmode = \"required\"\n")
+	start(t, config)
+	out, err := command(t, "status")
+	if exitCode(err) != 1 || !strings.Contains(out, "\nwrites     are refused: no token is known yet") || !strings.Contains(out, "\npage       http://127.0.0.1:") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if _, err := command(t, "token", "create", "--node", "a"); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := command(t, "status"); err != nil || strings.Contains(out, "refused: no token") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
 func TestTheLogIsNotFilledWithRefusedLines(t *testing.T) {
 	db := newInflux(t)
 	db.refuses = true

@@ -297,8 +297,8 @@ func TestAlertsFromTheTerminal(t *testing.T) {
 		return ""
 	})
 	f(0, "nothing fires", "alerts", "list")
-	f(1, "hook: it answers 503", "alerts", "test")
-	f(1, `"error": "it answers 503 "`, "alerts", "test", "--json", "--target", "hook")
+	f(1, "hook: the test message could not be delivered: it answers 503\n", "alerts", "test")
+	f(1, `"error": "it answers 503"`, "alerts", "test", "--json", "--target", "hook")
 	f(1, `there is no target "horn"`, "alerts", "test", "--target", "horn")
 	f(0, "nobody is told of pi-2 until", "alerts", "silence", "pi-2", "2h")
 	f(1, `there is no node and no destination "pi-9"`, "alerts", "silence", "pi-9", "2h")
@@ -319,7 +319,7 @@ func TestAlertsFromTheTerminal(t *testing.T) {
 		}
 		return ""
 	})
-	f(0, "hook: has taken it", "alerts", "test")
+	f(0, "hook: the test message is delivered", "alerts", "test")
 	f(0, "alerts of pi-2 are told again", "alerts", "unsilence", "pi-2")
 	f(1, `"pi-2" is not silenced`, "alerts", "unsilence", "pi-2")
 	eventually(t, time.Minute, func() string {

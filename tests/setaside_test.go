@@ -84,12 +84,12 @@ func TestRefusedLinesAreSentAgain(t *testing.T) {
 	c.write("d", fmt.Sprintf("m,n=1 v=\"one\" %d\nm,n=2 v=\"two\" %d\n", now, now))
 	c.delivered()
 	stdout, stderr, code := run(t, c.command("vitals-relay", "rejected", "retry", "influxdb"))
-	if code != 1 || !strings.Contains(stdout, "0 lines stored, 2 refused again, 0 left") {
+	if code != 1 || !strings.Contains(stdout, "0 lines stored, 2 refused again, 0 not tried") {
 		t.Errorf("before it is mended: exit code %d\n%s%s", code, stdout, stderr)
 	}
 	c.db.query("d", "DROP MEASUREMENT m")
 	stdout, stderr, code = run(t, c.command("vitals-relay", "rejected", "retry", "influxdb"))
-	if code != 0 || !strings.Contains(stdout, "2 lines stored, 0 refused again, 0 left") {
+	if code != 0 || !strings.Contains(stdout, "2 lines stored, 0 refused again, 0 not tried") {
 		t.Errorf("after it is mended: exit code %d\n%s%s", code, stdout, stderr)
 	}
 	if rows := c.db.query("d", "SELECT count(v) FROM m"); len(rows) != 1 || fmt.Sprint(rows[0][1]) != "2" {

@@ -93,7 +93,7 @@ func TestFilesForTelegraf(t *testing.T) {
 			m.env = append(m.env, "INFLUX_URL="+server.URL, "INFLUX_PASSWORD=canary-password", "STATE="+m.dir, "SECRETS="+m.dir+"/secrets",
 				"VM_NAME=vm17", "INTERVAL=15", "BATCH=250", "QUIET=false", "PERCPU=false")
 			stdout, stderr, code := run(t, m.command("vitals-agent", append([]string{"config", "check"}, args...)...))
-			if code != 0 || !strings.Contains(stdout, "sound; ") {
+			if code != 0 || !strings.Contains(stdout, "no mistake in the agent's part; ") {
 				t.Fatalf("config check ends with %d: %s%s", code, stdout, stderr)
 			}
 			said := stdout + stderr

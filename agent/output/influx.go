@@ -45,7 +45,8 @@ func newInflux(c Config, reject rejecter) (*server, error) {
 	settings := influx.Config{
 		URLs: c.URLs, Version: 1, Timeout: c.Timeout, UserAgent: c.UserAgent, Headers: c.Headers,
 		Username: c.Username, Password: c.Password, Consistency: c.Consistency, Identity: c.Identity,
-		Proxy: http.ProxyFromEnvironment, Local: c.Local, PingAfter: c.PingAfter, PingTimeout: c.PingTimeout,
+		Unknown: "name the authority's file as tls_ca, or the server's key as tls_pin",
+		Proxy:   http.ProxyFromEnvironment, Local: c.Local, PingAfter: c.PingAfter, PingTimeout: c.PingTimeout,
 	}
 	if c.Output.UserAgent != "" {
 		settings.UserAgent = c.Output.UserAgent

@@ -158,7 +158,7 @@ func call(ctx context.Context, method, name, path string, in, out any) error {
 	defer resp.Body.Close()
 	answer, err := io.ReadAll(resp.Body)
 	if err != nil {
-		return fmt.Errorf("read the answer of vitals-%s: %w", name, err)
+		return fmt.Errorf("read the answer of the %s: %w", name, err)
 	}
 	if resp.StatusCode/100 != 2 {
 		return errors.New(string(bytes.TrimSpace(answer)))
@@ -174,9 +174,9 @@ func unreachable(name string, err error) error {
 	path := Path(name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
-		return fmt.Errorf("vitals-%s does not seem to run: nothing listens on %s; if it runs with another runtime directory, set RUNTIME_DIRECTORY", name, path)
+		return fmt.Errorf("the %s does not seem to run: nothing listens on %s; if it runs with another runtime directory, set RUNTIME_DIRECTORY", name, path)
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("not allowed to open %s; try again with sudo", path)
 	}
-	return fmt.Errorf("ask vitals-%s: %w", name, err)
+	return fmt.Errorf("ask the %s: %w", name, err)
 }

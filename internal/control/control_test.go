@@ -91,7 +91,7 @@ func TestGetAndPost(t *testing.T) {
 func TestNobodyListens(t *testing.T) {
 	t.Setenv("RUNTIME_DIRECTORY", t.TempDir())
 	err := Get(t.Context(), "relay", "/status", nil)
-	if err == nil || !strings.Contains(err.Error(), "vitals-relay does not seem to run") {
+	if err == nil || !strings.Contains(err.Error(), "the relay does not seem to run") {
 		t.Errorf("no socket: %v", err)
 	}
 	// A socket left by a program that was killed.

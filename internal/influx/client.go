@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -48,6 +49,9 @@ type Config struct {
 	// read only the first.
 	OneMember bool
 	TLS       *tls.Config
+	// Unknown says what to do about a server whose certificate is signed by
+	// nobody that is known.
+	Unknown string
 	// Proxy says through which proxy a request goes; nil: through none.
 	Proxy func(*http.Request) (*url.URL, error)
 	// Local is the address that connections come from; nil: the system's choice.
@@ -206,7 +210,7 @@ func (c *Client) do(ctx context.Context, at *base, path string, query url.Values
 	c.identify(req, at)
 	resp, err := at.http.Do(req)
 	if err != nil {
-		return nil, nil, withoutURL(err)
+		return nil, nil, c.explain(withoutURL(err))
 	}
 	defer resp.Body.Close()
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
@@ -214,6 +218,14 @@ func (c *Client) do(ctx context.Context, at *base, path string, query url.Values
 		return nil, nil, fmt.Errorf("read the answer: %w", err)
 	}
 	return resp, answer, nil
+}
+
+// explain adds what to do to an error that a newcomer meets.
+func (c *Client) explain(err error) error {
+	if _, unknown := errors.AsType[x509.UnknownAuthorityError](err); unknown && c.config.Unknown != "" {
+		return fmt.Errorf("%w; %s", err, c.config.Unknown)
+	}
+	return err
 }
 
 // identify sets the headers that say who writes.

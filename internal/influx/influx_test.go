@@ -867,3 +867,15 @@ func TestALineWithANewlineInAStringStaysWhole(t *testing.T) {
 		t.Error(d)
 	}
 }
+
+// A server whose certificate nobody known has signed: the error says what to do.
+func TestAnUnknownAuthorityIsExplained(t *testing.T) {
+	s := httptest.NewTLSServer(http.NotFoundHandler())
+	defer s.Close()
+	s.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, 0)
+	client := newClient(t, Config{URLs: []string{s.URL}, Unknown: "name it as tls_ca"})
+	err := client.Write(t.Context(), Target{Database: "d"}, Gzip(nil, []byte("m v=1 1\n")))
+	if err == nil || !strings.Contains(err.Error(), "unknown authority; name it as tls_ca") {
+		t.Error(err)
+	}
+}

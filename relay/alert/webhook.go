@@ -140,7 +140,7 @@ func (w *Webhook) judge(resp *http.Response, body string) error {
 	if len(body) > 200 {
 		body = body[:200] + "…"
 	}
-	text := fmt.Sprintf("it answers %d %s", status, body)
+	text := strings.TrimSpace(fmt.Sprintf("it answers %d %s", status, body))
 	switch {
 	case status/100 == 3:
 		return fmt.Errorf("it answers %d and wants to be asked elsewhere; write its final address", status)

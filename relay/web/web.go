@@ -47,6 +47,7 @@ type Status struct {
 	Listen        string           `json:"listen"`
 	Pin           string           `json:"pin,omitempty"` // of the relay's key; empty: it speaks plain HTTP
 	DataDirectory string           `json:"data_directory"`
+	Refusing      string           `json:"refusing,omitempty"` // why nobody can write just now
 	Alarms        []string         `json:"alarms"`
 	Notes         []string         `json:"notes"` // what somebody should know, and may be meant so
 	Destinations  []deliver.Status `json:"destinations"`
