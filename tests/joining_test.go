@@ -14,6 +14,7 @@ import (
 type hub struct {
 	*island
 	relay *process
+	run   string // the command that starts it
 	admin string // a token for its API
 }
 
@@ -33,14 +34,8 @@ func newHub(m *island, influx, agent string, packages ...string) *hub {
 	if len(commands) == 0 || commands[0][2] != "relay" {
 		m.t.Fatalf("it does not say how to start the relay:\n%s", said)
 	}
-	p.relay = m.start(commands[0][1])
-	eventually(m.t, 60*time.Second, func() string {
-		out, _ := m.try("vitals-relay status")
-		if !strings.Contains(out, "sha256//") {
-			return out
-		}
-		return ""
-	})
+	p.run = commands[0][1]
+	p.runs()
 	said = m.must("vitals-relay init --influx " + influx)
 	if commands = start.FindAllStringSubmatch(said, -1); len(commands) != 1 || commands[0][2] != "agent" {
 		m.t.Fatalf("it does not say how to start the agent:\n%s", said)
@@ -50,6 +45,19 @@ func newHub(m *island, influx, agent string, packages ...string) *hub {
 	}
 	p.admin = strings.TrimSpace(m.must("vitals-relay token create --role admin | head -n 1"))
 	return p
+}
+
+// runs starts the relay.
+func (p *hub) runs() {
+	p.t.Helper()
+	p.relay = p.island.start(p.run)
+	eventually(p.t, 60*time.Second, func() string {
+		out, _ := p.try("vitals-relay status")
+		if !strings.Contains(out, "sha256//") {
+			return out
+		}
+		return ""
+	})
 }
 
 // invite is the line to paste, and the code.

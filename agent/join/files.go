@@ -48,14 +48,17 @@ func owner() (uid, gid int) {
 }
 
 // reserve makes the directories and the room that a joining needs.
-func (s *Setup) reserve(how planned) (f *files, err error) {
-	f = &files{setup: s}
-	defer func() {
-		if err != nil {
-			f.discard()
-			f, err = nil, roomError(err)
-		}
-	}()
+func (s *Setup) reserve(how planned) (*files, error) {
+	f := &files{setup: s}
+	if err := f.reserve(how); err != nil {
+		f.discard()
+		return nil, roomError(err)
+	}
+	return f, nil
+}
+
+func (f *files) reserve(how planned) (err error) {
+	s := f.setup
 	uid, gid := owner()
 	for _, dir := range []struct {
 		path string
@@ -63,19 +66,19 @@ func (s *Setup) reserve(how planned) (f *files, err error) {
 		gid  int
 	}{{filepath.Dir(s.NodeFile), 0o755, 0}, {secretsDirectory, 0o750, gid}, {stateDirectory, 0o755, 0}} {
 		if err := f.makeDirectory(dir.path, dir.mode, dir.gid); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	if f.token, err = s.newFile(tokenPath, 0o600, uid, gid, 512); err != nil {
-		return nil, err
+		return err
 	}
 	if f.note, err = s.newFile(notePath, 0o600, 0, 0, 16<<10); err != nil {
-		return nil, err
+		return err
 	}
 	if !how.keep {
 		f.node, err = s.newFile(s.NodeFile, 0o644, 0, 0, 16<<10)
 	}
-	return f, err
+	return err
 }
 
 // roomError says what to do about a disk that does not take the files.

@@ -608,6 +608,36 @@ func TestLeave(t *testing.T) {
 	w.same("left by force", before)
 }
 
+// No room for one of the files: nothing is asked of anybody.
+func TestNoRoom(t *testing.T) {
+	for _, name := range []string{secretsDirectory, tokenPath, notePath, "/etc/vitals/node.toml"} {
+		p := newPrimary(t)
+		w := newWorld(t, p)
+		before := w.files()
+		blocked := name + ".new/x" // a folder where a file should be, or the other way round
+		if name == secretsDirectory {
+			blocked = name
+		}
+		w.put(blocked, "in the way")
+		blockedFiles := w.files()
+		if err := w.join(); err == nil || !strings.Contains(err.Error(), "Nothing was changed") {
+			t.Errorf("%s: %v", name, err)
+		}
+		w.same(name, blockedFiles)
+		if len(p.asked) > 0 {
+			t.Errorf("%s: the relay was asked %v", name, p.asked)
+		}
+		for dir := filepath.Dir(blocked); dir != "/"; dir = filepath.Dir(dir) {
+			if _, ok := before[dir]; !ok {
+				os.RemoveAll(w.setup.path(dir))
+			}
+		}
+		if err := w.join(goodCode); err != nil {
+			t.Errorf("%s: second try: %v", name, err)
+		}
+	}
+}
+
 // Only one at a time.
 func TestTwoAtOnce(t *testing.T) {
 	p := newPrimary(t)
