@@ -236,6 +236,7 @@ func pageByKeyboard(b *browser) {
 	b.until(10*time.Second, `document.querySelector(".group-of") === null`)
 	b.do(chromedp.Focus(`[data-key="pi-03"] a`), chromedp.KeyEvent(kb.Enter), chromedp.WaitVisible(".title h1"))
 	b.until(60*time.Second, `document.querySelectorAll("#charts figure:not([hidden]) canvas").length === 6`)
+	b.until(10*time.Second, `/At\s*latest\s*CPU\s*[0-9.]+ %/.test(document.querySelector('[data-vital="cpu_percent"] .u-legend').textContent)`)
 	if got := value[string](b, `document.querySelector(".title h1").textContent`); got != "pi-03" {
 		b.t.Errorf("opened: %s", got)
 	}

@@ -23,6 +23,7 @@ type nodePage struct {
 	Rhythm     string
 	Disk       meter
 	Load       string
+	NoSwap     bool // it has none: a chart of it would be empty
 }
 
 // fact is something that is known of a node, for people.
@@ -47,6 +48,7 @@ func (h *Handler) nodePage(name string) (nodePage, error) {
 	if n.Load1 != nil {
 		p.Load = fmt.Sprintf("load %.2f", *n.Load1)
 	}
+	p.NoSwap = n.SwapTotalBytes != nil && *n.SwapTotalBytes == 0
 	return p, nil
 }
 

@@ -111,9 +111,23 @@ func TestPageShowsEveryVital(t *testing.T) {
 		`class="meter hot"`, `class="meter warm"`, `href="/nodes/pi-1"`, "has written for the first time")
 }
 
+func TestChartsOfSwapWhereThereIsSome(t *testing.T) {
+	const swap = `data-vital="swap_percent"`
+	n := aNode()
+	if _, body := get(t, []fleet.Node{n}, aStatus(), "/nodes/pi-1"); strings.Contains(body, swap) || !strings.Contains(body, `data-vital="ram_percent"`) {
+		t.Error("a node without swap has a chart of it")
+	}
+	for _, total := range []*float64{nil, num(1 << 30)} {
+		n.SwapTotalBytes = total
+		if _, body := get(t, []fleet.Node{n}, aStatus(), "/nodes/pi-1"); !strings.Contains(body, swap) {
+			t.Error("a node with swap has no chart of it")
+		}
+	}
+}
+
 func TestPageBeforeTheFirstNode(t *testing.T) {
 	_, body := get(t, nil, aStatus(), "/")
-	contains(t, body, "No node has written yet", "<details open>", `urls = ["http://relay.local:8186"]`, "/etc/vitals/node.toml", "which only this machine can reach")
+	contains(t, body, "[[inputs.disk]]", "[[inputs.raspberrypi]]", "No node has written yet", "<details open>", `urls = ["http://relay.local:8186"]`, "/etc/vitals/node.toml", "which only this machine can reach")
 	status := aStatus()
 	status.Listen = ":8186"
 	_, body = get(t, []fleet.Node{aNode()}, status, "/")

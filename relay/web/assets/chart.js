@@ -10,6 +10,8 @@ export function chart(holder, { unit, max }) {
   let plot, data;
   const size = () => ({ width: Math.max(200, holder.clientWidth), height: 180 });
   const text = (v) => (v === null || v === undefined ? "–" : `${v.toFixed(v < 10 ? 1 : 0)} ${unit}`.trim());
+  // Where nobody points at a time the legend has the latest value.
+  const latest = () => data?.[1].findLast((v) => v !== null && v !== undefined);
   function make() {
     plot?.destroy();
     const axis = { stroke: css("--soft"), grid: { stroke: css("--track"), width: 1 }, ticks: { show: false }, font: "11px system-ui" };
@@ -20,8 +22,8 @@ export function chart(holder, { unit, max }) {
       scales: { y: { range: (_, low, high) => (max ? [0, max] : [Math.min(low ?? 0, 0) || Math.floor((low ?? 0) * 0.95), Math.max(1, (high ?? 1) * 1.05)]) } },
       axes: [{ ...axis, size: 30, values: (_, ticks) => ticks.map(clock) }, { ...axis, size: 48, values: (_, ticks) => ticks.map((v) => `${v} ${unit}`.trim()) }],
       series: [
-        { value: (_, t) => (t ? new Date(t * 1000).toLocaleTimeString() : "now") },
-        { label: holder.querySelector("figcaption").textContent, stroke: css("--calm"), fill: css("--wash"), width: 1.5, spanGaps: false, points: { show: false }, value: (_, v) => text(v) },
+        { label: "At", value: (_, t) => (t ? new Date(t * 1000).toLocaleTimeString() : "latest") },
+        { label: holder.querySelector("figcaption").textContent, stroke: css("--calm"), fill: css("--wash"), width: 1.5, spanGaps: false, points: { show: false }, value: (_, v, __, at) => text(at === null ? latest() : v) },
       ],
     }, data ?? [[], []], holder);
   }
