@@ -112,7 +112,7 @@ func (p *pty) typed(keys string) {
 }
 
 // requireEnded requires that the program has ended by itself, and the terminal's
-// settings are what they were.
+// settings are what they were. All that it has shown is there then.
 func (p *pty) requireEnded() {
 	p.t.Helper()
 	select {
@@ -123,6 +123,8 @@ func (p *pty) requireEnded() {
 	if is := p.settings(); *is != *p.before {
 		p.t.Errorf("the terminal's settings are %+v, not %+v", is, p.before)
 	}
+	p.slave.Close()
+	p.writing.Wait()
 }
 
 // requireRestored requires that the program has ended well, and the terminal is
