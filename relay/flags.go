@@ -26,6 +26,11 @@ Flags:
   --help          what can be typed; after a command, how that one is
 
 Examples:
+  Make this machine the primary, and say what to do on the next one:
+
+    sudo vitals-relay init --influx http://127.0.0.1:8086
+    sudo vitals-relay invite
+
   A relay that forwards to the InfluxDB beside it:
 
     [relay]

@@ -49,12 +49,12 @@ relay and agent; once more changes nothing
 [--influx-username NAME --influx-password-file FILE]
 [--influx-org NAME --influx-bucket NAME]
 [--influx-token-file FILE]; --influx none: without`,
-		run: func(ctx context.Context, c *call) error { return initialize(ctx, c, setup.Systemd{}) },
+		run: initialize,
 	}}
 }
 
 // initialize makes this machine the primary, and says what it has done.
-func initialize(ctx context.Context, c *call, services setup.Services) error {
+func initialize(ctx context.Context, c *call) error {
 	node, err := os.Hostname()
 	if err != nil {
 		return fmt.Errorf("what this machine is called: %w", err)
@@ -62,6 +62,10 @@ func initialize(ctx context.Context, c *call, services setup.Services) error {
 	path := cmp.Or(config.Find(c.config), config.DefaultPath)
 	if path, err = filepath.Abs(path); err != nil {
 		return err
+	}
+	var services setup.Services = setup.ByHand{}
+	if path == config.DefaultPath { // which the units name
+		services = setup.Systemd{}
 	}
 	done, err := setup.Run(ctx, setup.Config{
 		NodeFile: path, Listen: c.setup.listen, CertFile: c.setup.certFile, KeyFile: c.setup.keyFile, Influx: c.setup.influx,
@@ -73,7 +77,7 @@ func initialize(ctx context.Context, c *call, services setup.Services) error {
 		return err
 	}
 	if len(done.Todo) > 0 {
-		fmt.Fprintln(c.stdout, "\nNobody starts programs here by systemd. Have them started, now and at every boot:")
+		fmt.Fprintln(c.stdout, "\nNo unit of systemd runs them by this node file. Have them started, now and at every boot:")
 		fmt.Fprintln(c.stdout)
 		for _, command := range done.Todo {
 			fmt.Fprintln(c.stdout, " ", command)

@@ -40,6 +40,10 @@ type inviteAnswer struct {
 	Pin    string   `json:"pin,omitempty"`
 	Line   string   `json:"line"`             // to paste on the new machine
 	Others []string `json:"others,omitempty"` // further addresses of the relay
+	// Version is that of the agent that the machine gets; empty: the relay has none
+	// in Packages.
+	Version  string `json:"version,omitempty"`
+	Packages string `json:"packages"`
 }
 
 func inviteCommands() []subcommand {
@@ -118,7 +122,10 @@ func (r *relay) newInvite(in *inviteRequest) (*inviteAnswer, error) {
 	if out.Invite, out.Code, err = r.invites.Create(in.Lifetime, in.Uses, in.Tags); err != nil {
 		return nil, err
 	}
-	out.Line = join.Line(out.URL, out.Pin)
+	out.Line, out.Packages = join.Line(out.URL, out.Pin), r.config.Packages
+	if out.Version, err = r.joins.Version(); err != nil {
+		r.log.Error("the packages for nodes cannot be read", "error", err)
+	}
 	r.log.Info("an invite is made", "id", out.ID, "uses", out.Uses, "until", out.Expires.Format(time.RFC3339))
 	return out, nil
 }
@@ -174,6 +181,9 @@ install it, and then:
 
   sudo vitals-agent join %s%s
 `, out.Line, machines, clock(out.Expires), out.Code, out.URL, pin)
+	if out.Version == "" {
+		fmt.Fprintf(c.stdout, "\nThis relay has no package to hand out in %s, so that the line works only where\nvitals-agent is installed already: install vitals-packages here.\n", out.Packages)
+	}
 	if len(out.Others) > 0 {
 		fmt.Fprintf(c.stdout, "\nOther addresses of this relay, for --url: %s\n", strings.Join(out.Others, " "))
 	}

@@ -47,11 +47,14 @@ func prints(t *testing.T, want string, args ...string) string {
 }
 
 func TestInvitesFromTheCommandLine(t *testing.T) {
-	config, _ := guarded(t, "[relay.auth]\nmode = \"required\"\n")
+	config, _ := guarded(t, "packages = \"/absent\"\n[relay.auth]\nmode = \"required\"\n")
 	p := start(t, config)
 	fails(t, `write listen = ":8186"`, "invite")
 	out := prints(t, `(?s)curl -fsS https://vitals\.example/join \| sudo sh\n.*\(3 machines, until .*\n\n  (\w{4}-){3}\w{4}\n.*sudo vitals-agent join https://vitals\.example\n`,
 		"invite", "--url", "https://vitals.example/", "--uses", "3", "--for", "2d", "--tag", "site=attic", "--tag", "rack=r 1")
+	if !strings.Contains(out, "no package to hand out in /absent") {
+		t.Errorf("it does not say that there is no package:\n%s", out)
+	}
 	if strings.Contains(out, "pin") {
 		t.Errorf("a relay without a key of its own has one pinned:\n%s", out)
 	}

@@ -143,6 +143,13 @@ func (p *packages) sum(name string, info fs.FileInfo) (string, error) {
 	return s.sum, nil
 }
 
+// Version is that of the newest agent that machines get which join; empty: the
+// relay has none for them.
+func (h *Handler) Version() (string, error) {
+	list, err := h.packages.index()
+	return list.Version, err
+}
+
 // look is the index, or the answer that there is none.
 func (h *Handler) look(w http.ResponseWriter) (index, bool) {
 	list, err := h.packages.index()

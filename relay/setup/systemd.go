@@ -9,6 +9,22 @@ import (
 	"time"
 )
 
+// ByHand is a machine on which nobody keeps the programs running.
+type ByHand struct{}
+
+var _ Services = ByHand{}
+
+// Manages implements Services.
+func (ByHand) Manages(context.Context, string) bool { return false }
+
+// Active implements Services.
+func (ByHand) Active(context.Context, string) bool { return false }
+
+// Start implements Services.
+func (ByHand) Start(_ context.Context, unit string) error {
+	return fmt.Errorf("nobody starts %s here", unit)
+}
+
 // Systemd keeps the programs running by their units.
 type Systemd struct{}
 
