@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -157,6 +158,22 @@ func (b *booted) added() (paths []string) {
 		}
 	}
 	return paths
+}
+
+// leavesNothing fails if a process of ours runs, or a file is there that was not.
+func (b *booted) leavesNothing(before []string, more string) {
+	b.t.Helper()
+	if got := b.processes("/usr/bin/vitals-"); got != "" {
+		b.t.Errorf("these processes are left:\n%s", got)
+	}
+	for _, path := range b.added() {
+		if !slices.Contains(before, path) {
+			b.t.Errorf("%s is left", path)
+		}
+	}
+	if got := b.try("find", more, "-maxdepth", "1", "-name", "vitals*"); got != "" {
+		b.t.Errorf("left: %s", got)
+	}
 }
 
 // packageIn returns the file of a package in a folder.

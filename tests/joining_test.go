@@ -3,6 +3,7 @@ package tests
 import (
 	"encoding/json"
 	"fmt"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -63,11 +64,16 @@ func (p *hub) runs() {
 // invite is the line to paste, and the code.
 func (p *hub) invite(flags string) (line, code string) {
 	p.t.Helper()
-	out := p.must("vitals-relay invite " + flags)
+	return inviteIn(p.t, p.must("vitals-relay invite "+flags))
+}
+
+// inviteIn reads both in what invite has printed.
+func inviteIn(t *testing.T, out string) (line, code string) {
+	t.Helper()
 	line = strings.TrimSpace(regexp.MustCompile(`(?m)^  curl .*$`).FindString(out))
 	code = strings.TrimSpace(regexp.MustCompile(`(?m)^  [0-9A-Z]{4}(-[0-9A-Z]{4}){3}$`).FindString(out))
 	if line == "" || code == "" {
-		p.t.Fatalf("no line or no code in:\n%s", out)
+		t.Fatalf("no line or no code in:\n%s", out)
 	}
 	return line, code
 }
@@ -91,8 +97,13 @@ func (p *hub) nodes() map[string]string {
 // asked for, and returns all that the terminal has shown.
 func (m *island) paste(line, code string) (shown string, exit int) {
 	m.t.Helper()
-	p := onTerminal(m.t, m.command(line), 120, 40)
-	eventually(m.t, 120*time.Second, func() string {
+	return pasted(m.t, m.command(line), code)
+}
+
+func pasted(t *testing.T, line *exec.Cmd, code string) (shown string, exit int) {
+	t.Helper()
+	p := onTerminal(t, line, 120, 40)
+	eventually(t, 120*time.Second, func() string {
 		select {
 		case <-p.done:
 			return ""
@@ -107,7 +118,7 @@ func (m *island) paste(line, code string) (shown string, exit int) {
 	p.requireEnded()
 	shown = p.shown()
 	if code != "" && strings.Contains(strings.ReplaceAll(shown, "-", ""), strings.ReplaceAll(code, "-", "")) {
-		m.t.Errorf("the code is shown: %s", shown)
+		t.Errorf("the code is shown: %s", shown)
 	}
 	return shown, p.cmd.ProcessState.ExitCode()
 }

@@ -125,7 +125,7 @@ func (b *booted) says(want string, args ...string) {
 func TestUnitsUnderSystemd(t *testing.T) {
 	t.Parallel()
 	requireRoot(t, "install packages")
-	dir, older, _ := together(t, ".deb")
+	dir, older, _ := together(t, ".deb", "vitals-agent", "vitals-relay")
 	b := boot(t, dir)
 	b.must(append([]string{"dpkg", "--install"}, older...)...)
 	addition := func(with string) string { return sampleWith(t, "docs/operating.md", "ini", with) }
