@@ -32,6 +32,7 @@ help: ## say what can be made
 
 build: go-version ## build both programs into bin/
 	@mkdir -p bin
+	@[ -e bin/vitals-relay ] || echo "building both programs, which takes a minute or two the first time"
 	@$(BUILD) -o bin/vitals-agent ./agent
 	@$(BUILD) -o bin/vitals-relay ./relay
 

@@ -8,9 +8,9 @@ import (
 
 var (
 	title = regexp.MustCompile(`^([A-Z][A-Za-z ]*):$`)
-	// term is what is explained, two spaces or more before the explanation.
 	paths = regexp.MustCompile(`(^|[ (])([^ ]*(?:[/$_]|--)[^ ]*)`)
-	term  = regexp.MustCompile(`^(\S.*?)(?:  +(\S.*))$`)
+	// term is what is explained, two spaces or more before the explanation.
+	term = regexp.MustCompile(`^(\S.*?)(?:  +(\S.*))$`)
 )
 
 // page is the man page, in roff.

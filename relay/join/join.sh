@@ -78,7 +78,7 @@ get() {
 		echo "vitals: the relay has no .$kind of vitals-agent for $arch; the one that is installed stays" >&2
 		return
 	fi
-	[ -n "$file" ] || stop "the relay has no .$kind of vitals-agent for $arch; nothing was changed here. It has: $(sed 's/.*  //' "$dir/SHA256SUMS" | tr '\n' ' ')
+	[ -n "$file" ] || stop "the relay has no .$kind of vitals-agent for $arch; nothing was changed here. It has: $(sed 's/.*  //; $!s/$/,/' "$dir/SHA256SUMS" | tr '\n' ' ' | grep . || echo none)
 Install the package vitals-packages on the relay; or bring a package of vitals-agent here, install it, and then: sudo vitals-agent join '$relay'@PIN_FLAG@"
 	version=${file#vitals-agent_}
 	version=${version%%_*}

@@ -362,7 +362,7 @@ func TestTheScriptGoesStraightToJoining(t *testing.T) {
 		t.Fatal(err)
 	}
 	f("the relay has no package", "0.1.0", n.joins())
-	n.wants("the relay has no package, nor the machine an agent", "", "Install the package vitals-packages on the relay", false)
+	n.wants("the relay has no package, nor the machine an agent", "", "It has: none\nInstall the package vitals-packages on the relay", false)
 }
 
 // A download that is cut off anywhere runs nothing.
