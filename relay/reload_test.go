@@ -122,10 +122,11 @@ func TestReloadSaysWhatNeedsARestart(t *testing.T) {
 	config := nodeFile(t, t.TempDir(), nil)
 	p := start(t, config)
 	text := strings.Replace(string(must(os.ReadFile(config))), "127.0.0.1:0", "127.0.0.1:1", 1)
-	if err := os.WriteFile(config, []byte(text+"[relay.limits]\nmax_body = \"1MB\"\n[relay.queue]\nkept_age = \"1h\"\n"), 0o600); err != nil {
+	if err := os.WriteFile(config, []byte(text+"[relay.limits]\nmax_body = \"1MB\"\n[relay.queue]\nkept_age = \"1h\"\n"+
+		"[[relay.alerts]]\nkind = \"down\"\nfor = \"1h\"\n[[relay.alert_targets]]\nkind = \"command\"\ncommand = [\"/bin/true\"]\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	reloaded(t, "destinations: 0 kept\nchanged, but in effect only after a restart: relay.listen, relay.limits, relay.queue")
+	reloaded(t, "destinations: 0 kept\nchanged, but in effect only after a restart: relay.listen, relay.limits, relay.queue, relay.alerts, relay.alert_targets")
 	p.write("m,host=a v=1 1\n")
 }
 

@@ -62,28 +62,21 @@ var alertName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
 // decodeAlerts reads the rules: those of the file take the place of the default
 // ones of the same name.
 func (c *Config) decodeAlerts(s *nodefile.Section) []error {
-	tables, err := s.Sub("alerts")
-	if err != nil {
-		return []error{err}
-	}
-	var errs []error
 	named := map[string]bool{}
 	var own []alert.Rule
-	for _, table := range tables {
+	errs := eachNamed(s, "alerts", "%q is the name of two alerts; give one of them another", func(table *nodefile.Section) (string, []error) {
 		r := alertRule{Enabled: true}
+		var errs []error
 		if err := table.Decode(&r); err != nil {
 			errs = append(errs, err)
 		}
 		rule, mistakes := r.rule(table)
-		errs = append(errs, mistakes...)
-		if named[rule.Name] {
-			errs = append(errs, table.Errorf("name", "%q is the name of two alerts; give one of them another", rule.Name))
-		}
 		named[rule.Name] = true
 		if r.Enabled {
 			own = append(own, rule)
 		}
-	}
+		return rule.Name, append(errs, mistakes...)
+	})
 	for _, kind := range alert.Kinds() {
 		if alert.OnByDefault(kind) && !named[string(kind)] {
 			c.Alerts = append(c.Alerts, alert.Defaults()[kind])
@@ -206,17 +199,11 @@ var ofTarget = map[string]string{
 }
 
 func (c *Config) decodeAlertTargets(s *nodefile.Section) []error {
-	tables, err := s.Sub("alert_targets")
-	if err != nil {
-		return []error{err}
-	}
-	var errs []error
-	named := map[string]bool{}
-	for _, table := range tables {
+	return eachNamed(s, "alert_targets", "%q is the name of two targets; give each its own", func(table *nodefile.Section) (string, []error) {
 		t := AlertTarget{Enabled: true, Timeout: nodefile.Duration(10 * time.Second)}
-		errs = append(errs, renamed(table, map[string]string{
+		errs := renamed(table, map[string]string{
 			"token": "token_file, which names a file that holds the token", "password": "header_files, with the file of an Authorization header",
-		})...)
+		})
 		if err := table.Decode(&t); err != nil {
 			errs = append(errs, err)
 		}
@@ -224,13 +211,9 @@ func (c *Config) decodeAlertTargets(s *nodefile.Section) []error {
 			t.Name = t.Kind
 		}
 		errs = append(errs, t.validate(table)...)
-		if named[t.Name] {
-			errs = append(errs, table.Errorf("name", "%q is the name of two targets; give each its own", t.Name))
-		}
-		named[t.Name] = true
 		c.AlertTargets = append(c.AlertTargets, t)
-	}
-	return errs
+		return t.Name, errs
+	})
 }
 
 func (t *AlertTarget) validate(s *nodefile.Section) (errs []error) {

@@ -62,28 +62,37 @@ var maxBody = map[int]nodefile.Size{1: 25_000_000, 2: 50_000_000, 3: 10_000_000}
 var destinationName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
 
 func (c *Config) decodeDestinations(s *nodefile.Section) []error {
-	tables, err := s.Sub("destinations")
+	return eachNamed(s, "destinations", "%q is the name of two destinations", func(table *nodefile.Section) (string, []error) {
+		d := Destination{Version: 1, Required: true, Timeout: nodefile.Duration(30 * time.Second), Concatenate: true, InFlight: 1}
+		errs := renamed(table, map[string]string{
+			"password":    "password_file, which names a file that holds the password",
+			"token":       "token_file, which names a file that holds the token",
+			"skip_verify": "insecure_skip_verify",
+		})
+		if err := table.Decode(&d); err != nil {
+			errs = append(errs, err)
+		}
+		errs = append(errs, d.validate(table)...)
+		c.Destinations = append(c.Destinations, d)
+		return d.Name, errs
+	})
+}
+
+// eachNamed has every table of an array read, each of which has a name of its own.
+func eachNamed(s *nodefile.Section, key, twice string, read func(*nodefile.Section) (name string, errs []error)) []error {
+	tables, err := s.Sub(key)
 	if err != nil {
 		return []error{err}
 	}
 	var errs []error
 	seen := map[string]bool{}
 	for _, table := range tables {
-		d := Destination{Version: 1, Required: true, Timeout: nodefile.Duration(30 * time.Second), Concatenate: true, InFlight: 1}
-		errs = append(errs, renamed(table, map[string]string{
-			"password":    "password_file, which names a file that holds the password",
-			"token":       "token_file, which names a file that holds the token",
-			"skip_verify": "insecure_skip_verify",
-		})...)
-		if err := table.Decode(&d); err != nil {
-			errs = append(errs, err)
+		name, mistakes := read(table)
+		errs = append(errs, mistakes...)
+		if name != "" && seen[name] {
+			errs = append(errs, table.Errorf("name", twice, name))
 		}
-		errs = append(errs, d.validate(table)...)
-		if seen[d.Name] && d.Name != "" {
-			errs = append(errs, table.Errorf("name", "%q is the name of two destinations", d.Name))
-		}
-		seen[d.Name] = true
-		c.Destinations = append(c.Destinations, d)
+		seen[name] = true
 	}
 	return errs
 }

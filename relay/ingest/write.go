@@ -66,19 +66,24 @@ func (h *Handler) writeAs1(w http.ResponseWriter, r *http.Request, p *writeParam
 	q := h.request(grant)
 	defer q.release()
 	compressed := r.Header.Get("Content-Encoding") == "gzip"
-	switch _, err := q.read(w, r, compressed); {
-	case err == nil:
-	case errors.Is(err, errTooLarge):
-		fail(http.StatusRequestEntityTooLarge, err.Error())
-		return
-	case passing(err):
-		h.refuse(w, 1, err)
-		return
-	default:
-		fail(http.StatusBadRequest, err.Error())
+	if _, err := q.read(w, r, compressed); err != nil {
+		h.unread(w, 1, err, fail, err.Error(), err.Error())
 		return
 	}
 	h.scanV1(w, r, q, p, compressed)
+}
+
+// unread answers for a body that could not be read: it is too large, or broken, or
+// there is no time or room for it just now.
+func (h *Handler) unread(w http.ResponseWriter, version int, err error, fail func(status int, text string), tooLarge, broken string) {
+	switch {
+	case errors.Is(err, errTooLarge):
+		fail(http.StatusRequestEntityTooLarge, tooLarge)
+	case passing(err):
+		h.refuse(w, version, err)
+	default:
+		fail(http.StatusBadRequest, broken)
+	}
 }
 
 // scanV1 keeps the sound lines of a body that was read, and answers.

@@ -55,16 +55,8 @@ func (h *Handler) writeV3(w http.ResponseWriter, r *http.Request) {
 	}
 	q := h.request(grant)
 	defer q.release()
-	switch _, err := q.read(w, r, encoding == "gzip"); {
-	case err == nil:
-	case errors.Is(err, errTooLarge):
-		fail(http.StatusRequestEntityTooLarge, h.tooLargeV3())
-		return
-	case passing(err):
-		h.refuse(w, 3, err)
-		return
-	default:
-		fail(http.StatusBadRequest, "error decoding gzip stream: "+err.Error())
+	if _, err := q.read(w, r, encoding == "gzip"); err != nil {
+		h.unread(w, 3, err, fail, h.tooLargeV3(), "error decoding gzip stream: "+err.Error())
 		return
 	}
 	if len(q.raw) == 0 {
