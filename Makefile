@@ -52,6 +52,7 @@ check: go-version ## gofmt, vet, and that generated code is up to date
 
 unit: go-version ## unit tests with the race detector
 	$(GO) test -race -timeout 20m $$($(GO) list ./... | grep -v '/tests$$')
+	$(GO) -C deploy/package test .
 	$(GO) test -run NothingIsAllocated ./agent/selection # which the race detector hides
 
 e2e: go-version ## the programs from outside, with a real InfluxDB

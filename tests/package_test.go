@@ -371,3 +371,45 @@ func TestRPMPackages(t *testing.T) {
 	f.must("rm", "-r", "/etc/vitals", "/var/lib/vitals", "/etc/default/vitals")
 	f.leavesNothing(before, "/run")
 }
+
+// Without systemd the packages, and the archives, make the same users and
+// directories, and removing ends what was started by hand.
+func TestPackagesWithoutSystemd(t *testing.T) {
+	t.Parallel()
+	requireRoot(t, "install packages")
+	dir, debian, _ := together(t, ".deb", "vitals-agent", "vitals-relay")
+	archives, archived, _ := together(t, ".tar.gz", "vitals-agent", "vitals-relay")
+	b := boot(t, dir)
+	for _, path := range archived {
+		name := filepath.Base(path)
+		b.file("/tmp/"+name, "644", content(t, filepath.Join(archives, name)))
+	}
+	b.must("sh", "-c", "rm -r $(which systemctl systemd-sysusers systemd-tmpfiles) /run/systemd/system")
+	before := b.added()
+	ready := func(how string) {
+		t.Helper()
+		got := b.try("stat", "--format", "%n %U %G %a", "/etc/vitals/secrets", "/var/lib/vitals", "/var/lib/vitals/agent", "/var/lib/vitals/relay")
+		want := "/etc/vitals/secrets root vitals 750\n/var/lib/vitals root root 755\n" +
+			"/var/lib/vitals/agent vitals vitals 750\n/var/lib/vitals/relay vitals-relay vitals-relay 750\n"
+		if groups := b.try("id", "-nG", "vitals"); got != want || groups != "vitals video\n" {
+			t.Errorf("%s: %s\nvitals is in %s", how, got, groups)
+		}
+	}
+	b.must(append([]string{"dpkg", "--install"}, debian...)...)
+	ready("dpkg")
+	b.file("/etc/vitals/node.toml", "644", "[[inputs.cpu]]\n[[outputs.discard]]\n")
+	b.must("sh", "-c", "install -d -o vitals -m 700 /run/vitals-agent && RUNTIME_DIRECTORY=/run/vitals-agent setsid setpriv --reuid vitals --regid vitals --init-groups vitals-agent >/dev/null 2>&1 </dev/null &")
+	b.says("ok", "vitals-agent", "status")
+	b.must("dpkg", "--purge", "vitals-agent", "vitals-relay")
+	b.leavesNothing(before, "/run")
+
+	b.must("sh", "-c", "userdel vitals; userdel vitals-relay")
+	for _, path := range archived {
+		b.must("tar", "-xzf", "/tmp/"+filepath.Base(path), "-C", "/")
+	}
+	b.must("sh", "/usr/lib/vitals/vitals-agent.setup")
+	b.must("sh", "/usr/lib/vitals/vitals-relay.setup")
+	ready("tar")
+	b.must("sh", "/usr/lib/vitals/vitals-agent.setup") // once more changes nothing
+	ready("tar, again")
+}
