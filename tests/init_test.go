@@ -4,6 +4,8 @@ import (
 	"crypto/tls"
 	"fmt"
 	"io"
+	"math/rand/v2"
+	"net"
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
@@ -24,11 +26,26 @@ type primary struct {
 
 func newPrimary(t *testing.T) *primary {
 	t.Helper()
-	p := &primary{machine: newMachine(t), port: freePort(t)}
+	p := &primary{machine: newMachine(t), port: openPort(t)}
 	p.node = p.path("etc/node.toml")
 	// The harness looks for the runtime directory at the end.
 	p.env = append([]string{"STATE_DIRECTORY=" + p.path("state")}, p.env...)
 	return p
+}
+
+// openPort is a port that is free on every address of this machine, and that the
+// system gives to no client meanwhile.
+func openPort(t *testing.T) int {
+	t.Helper()
+	for range 100 {
+		port := 20000 + rand.IntN(12000)
+		if l, err := net.Listen("tcp", fmt.Sprintf(":%d", port)); err == nil {
+			l.Close()
+			return port
+		}
+	}
+	t.Fatal("no port is free")
+	return 0
 }
 
 // init calls it.
@@ -54,6 +71,9 @@ func (p *primary) up() (printed string) {
 	p.start("vitals-relay", "--config", p.node)
 	p.awaitRelay()
 	printed = p.mustInit()
+	if stdout, stderr, code := run(p.t, p.command("vitals-relay", "status")); code != 0 {
+		p.t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
+	}
 	p.start("vitals-agent", "--config", p.node)
 	return printed
 }
@@ -61,7 +81,7 @@ func (p *primary) up() (printed string) {
 func (p *primary) awaitRelay() {
 	p.t.Helper()
 	eventually(p.t, time.Minute, func() string {
-		if _, stderr, code := run(p.t, p.command("vitals-relay", "status")); code != 0 && !strings.Contains(stderr, "fails") {
+		if _, stderr, code := run(p.t, p.command("vitals-relay", "token", "list")); code != 0 {
 			return "the relay: " + stderr
 		}
 		return ""
