@@ -113,7 +113,7 @@ func watchForSecret(t *testing.T, secret string) (seen func() string) {
 			case <-done:
 				where <- found
 				return
-			case <-time.After(20 * time.Millisecond):
+			case <-time.After(50 * time.Millisecond):
 			}
 			for _, name := range []string{"cmdline", "environ"} {
 				files, _ := filepath.Glob("/proc/[0-9]*/" + name)
