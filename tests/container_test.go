@@ -204,6 +204,7 @@ func (m *machine) mode(path string) fs.FileMode {
 // -v /:/host:ro --tmpfs /run/vitals, in a network that is with's or a new one.
 func (c *imageRun) start(with *imageRun) {
 	name := c.m.file("hostname", "pi-7\n")
+	user, group, _ := strings.Cut(c.image.user, ":")
 	c.m.must("chmod", "644", name)
 	script := fmt.Sprintf(`set -e
 hostname 0123456789ab
@@ -217,13 +218,13 @@ mount -t sysfs -o ro sys %[1]s/sys
 mount -t tmpfs dev %[1]s/dev
 touch %[1]s/dev/null
 mount --bind /dev/null %[1]s/dev/null
-mount -t tmpfs -o mode=0700,uid=65532,gid=65532 run %[1]s/run/vitals
+mount -t tmpfs -o mode=0700,uid=%[4]s,gid=%[5]s run %[1]s/run/vitals
 mount --bind %[1]s-volume %[1]s%[3]s
 touch %[1]s/run/secrets/vitals_token
 mount --bind %[1]s-token %[1]s/run/secrets/vitals_token
 mount -o remount,bind,ro %[1]s
 ip link set lo up
-exec setpriv --no-new-privs env -i "$@"`, c.dir, name, c.image.volumes[0])
+exec setpriv --no-new-privs --inh-caps=-all --bounding-set=-all,+sys_chroot,+setuid,+setgid env -i "$@"`, c.dir, name, c.image.volumes[0], user, group)
 	args := slices.Concat([]string{"unshare", "--mount", "--uts", "--pid", "--fork", "--kill-child=TERM"}, []string{"sh", "-c", script, "sh"}, c.env,
 		[]string{"chroot", "--userspec=" + c.image.user, "--groups=", c.dir}, c.image.entrypoint)
 	network := []string{"unshare", "--net"}

@@ -62,6 +62,7 @@ func TestContainers(t *testing.T) {
 	if code != 0 || !strings.Contains(lines, "path=/ ") || strings.Contains(lines, "/host") || strings.Contains(lines, "path=/etc") {
 		t.Errorf("disks of the host: exit code %d\n%s", code, lines)
 	}
+	m.asKubernetesDoes(relay, images["agent"], pin)
 	// A restart finds the token that was made, and what waits.
 	relay.stop()
 	eventually(t, 60*time.Second, func() string {
@@ -92,6 +93,32 @@ func TestContainers(t *testing.T) {
 		t.Errorf("another key: %s", out)
 	}
 	relay.stop()
+}
+
+// asKubernetesDoes runs the agent as deploy/kubernetes has it: as root, with no
+// right that root has, under the name that it is told, and with a token for any.
+func (m *machine) asKubernetesDoes(relay *imageRun, im *image, pin string) {
+	m.t.Helper()
+	out, code := relay.exec("/usr/bin/vitals-relay", "token", "create", "--node", "*")
+	token := regexp.MustCompile(`(?m)^vt_\S+`).FindString(out)
+	if code != 0 || token == "" {
+		m.t.Fatal(out)
+	}
+	root := *im
+	root.user = "0:0"
+	agent := m.contain("daemon", &root, "VITALS_RELAY=https://127.0.0.1:8186", "VITALS_PIN="+pin, "VITALS_NODE=worker-1")
+	if err := os.WriteFile(m.path("daemon-token"), []byte(token), 0o600); err != nil {
+		m.t.Fatal(err)
+	}
+	agent.start(relay)
+	agent.healthy()
+	eventually(m.t, 90*time.Second, func() string {
+		if out, code := relay.exec("/usr/bin/vitals-relay", "nodes", "show", "worker-1"); code != 0 {
+			return out
+		}
+		return ""
+	})
+	agent.stop()
 }
 
 // TestAContainersNameIsNoNodesName says so where nothing tells the host's.
