@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/rpicluster/vitals/internal/influx"
+	"github.com/rpicluster/vitals/internal/rights"
 	"github.com/rpicluster/vitals/relay/config"
 	"github.com/rpicluster/vitals/relay/durable"
 	"github.com/rpicluster/vitals/relay/influxql"
@@ -317,11 +318,14 @@ func (s *setup) keepCredentials() error {
 		return err
 	}
 	directory := filepath.Join(data, "secrets")
-	if err := makeDirectory(directory, 0o700, uid, gid); err != nil {
-		return err
-	}
 	s.server.secretFile = filepath.Join(directory, "influxdb")
-	if err := durable.WriteFor(s.server.secretFile, []byte(s.server.secret+"\n"), 0o600, uid, gid); err != nil {
+	err = rights.AsOwner(directory, func() error {
+		if err := makeDirectory(directory, 0o700, uid, gid); err != nil {
+			return err
+		}
+		return durable.WriteFor(s.server.secretFile, []byte(s.server.secret+"\n"), 0o600, uid, gid)
+	})
+	if err != nil {
 		return fmt.Errorf("keep what the relay shows to InfluxDB: %w", err)
 	}
 	s.note("credentials", "sudo rm "+s.server.secretFile, "copied to %s, which the relay reads; the file that was named is needed no more", s.server.secretFile)

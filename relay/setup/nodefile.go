@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/rpicluster/vitals/internal/nodefile"
+	"github.com/rpicluster/vitals/internal/rights"
 	"github.com/rpicluster/vitals/relay/auth"
 	"github.com/rpicluster/vitals/relay/config"
 	"github.com/rpicluster/vitals/relay/durable"
@@ -123,18 +124,20 @@ func (s *setup) makeKey(context.Context) error {
 		return err
 	}
 	directory := filepath.Join(data, "tls")
-	_, before := os.Stat(filepath.Join(directory, "key.pem"))
-	certFile, keyFile, err := auth.OwnKey(directory)
-	if err != nil {
-		return err
-	}
-	for _, path := range []string{directory, certFile, keyFile} {
-		if err := give(path, uid, gid); err != nil {
+	_, before := os.Lstat(filepath.Join(directory, "key.pem"))
+	var certificates auth.Certificates
+	err = rights.AsOwner(directory, func() (err error) {
+		if certificates.CertFile, certificates.KeyFile, err = auth.OwnKey(directory); err != nil {
 			return err
 		}
-	}
-	certificates := auth.Certificates{CertFile: certFile, KeyFile: keyFile}
-	if err := certificates.Load(); err != nil {
+		for _, path := range []string{directory, certificates.CertFile, certificates.KeyFile} {
+			if err := give(path, uid, gid); err != nil {
+				return err
+			}
+		}
+		return certificates.Load()
+	})
+	if err != nil {
 		return err
 	}
 	s.pin = certificates.Pin()
