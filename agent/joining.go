@@ -16,6 +16,7 @@ import (
 	"github.com/rpicluster/vitals/agent/config"
 	"github.com/rpicluster/vitals/agent/join"
 	"github.com/rpicluster/vitals/internal/control"
+	"github.com/rpicluster/vitals/internal/rights"
 )
 
 const joinHelp = `Makes this machine a node of the relay at URL. It asks for the code of an invite, which
@@ -168,39 +169,31 @@ func (l local) Drain(ctx context.Context, nodeFile string) (left int64, err erro
 	}
 	defer a.close()
 	directory := a.config.Agent.BufferDirectory
-	if _, err := os.Stat(directory); errors.Is(err, fs.ErrNotExist) {
-		return 0, nil
-	}
-	defer giveToOwner(directory)
+	err = rights.AsOwner(directory, func() error {
+		if _, err := os.Stat(directory); errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		left, err = a.drain(ctx, directory)
+		return err
+	})
+	return left, a.secrets.clean(err)
+}
+
+// drain sends what is in the buffers of a directory.
+func (a *agent) drain(ctx context.Context, directory string) (left int64, err error) {
 	if err := a.open(directory); err != nil {
 		return 0, err
 	}
 	var errs []error
 	for _, o := range a.outputs.list() {
+		if why := o.Status().Buffer; why != "" {
+			errs = append(errs, errors.New(why)) // nobody knows what is in it
+		}
 		errs = append(errs, o.Flush(ctx))
 		left += o.Held()
 		errs = append(errs, o.Close(ctx))
 	}
-	return left, a.secrets.clean(errors.Join(errs...))
-}
-
-// giveToOwner makes what is in a directory its owner's, who could not use what
-// root has made there.
-func giveToOwner(directory string) {
-	info, err := os.Stat(directory)
-	if err != nil {
-		return
-	}
-	owner, ok := info.Sys().(*syscall.Stat_t)
-	if !ok {
-		return
-	}
-	_ = filepath.WalkDir(directory, func(path string, _ fs.DirEntry, err error) error {
-		if err == nil {
-			err = os.Lchown(path, int(owner.Uid), int(owner.Gid))
-		}
-		return err
-	})
+	return left, errors.Join(errs...)
 }
 
 // Discard removes the buffers of a node file's outputs.
@@ -209,13 +202,16 @@ func (local) Discard(nodeFile string) error {
 	if c == nil {
 		return err
 	}
-	for _, o := range c.Outputs {
-		if err := os.RemoveAll(filepath.Join(c.Agent.BufferDirectory, o.ID)); err != nil {
-			return err
+	directory := c.Agent.BufferDirectory
+	return rights.AsOwner(directory, func() error {
+		for _, o := range c.Outputs {
+			if err := os.RemoveAll(filepath.Join(directory, o.ID)); err != nil {
+				return err
+			}
 		}
-	}
-	_ = os.Remove(c.Agent.BufferDirectory) // unless something else is in it
-	return nil
+		_ = os.Remove(directory) // unless something else is in it
+		return nil
+	})
 }
 
 // Target is the first server of the first output that has one.
