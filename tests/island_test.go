@@ -19,15 +19,14 @@ type island struct {
 	t       *testing.T
 	name    string
 	address string
-	pid     int // of the process that holds it
+	pid     int    // of the process that holds it
+	layers  string // where what is changed on it lies, there
 }
 
 // archipelago makes machines in one network. The first has the network's bridge.
 func archipelago(t *testing.T, names ...string) []*island {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Fatal("machines of their own need root: sudo make test")
-	}
+	requireRoot(t, "make machines of namespaces")
 	var all []*island
 	for i, name := range names {
 		m := newIsland(t, name)
@@ -92,7 +91,7 @@ func newIsland(t *testing.T, name string) *island {
 		cmd.Wait()
 		t.Fatalf("no machine %s: %q, %v\n%s", name, ready, err, &errs)
 	}
-	return &island{t: t, name: name, pid: cmd.Process.Pid}
+	return &island{t: t, name: name, pid: cmd.Process.Pid, layers: dir}
 }
 
 // command is a shell's command on the machine.

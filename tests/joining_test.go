@@ -70,6 +70,7 @@ func (p *hub) invite(flags string) (line, code string) {
 // inviteIn reads both in what invite has printed.
 func inviteIn(t *testing.T, out string) (line, code string) {
 	t.Helper()
+	out = strings.ReplaceAll(out, "\r", "")
 	line = strings.TrimSpace(regexp.MustCompile(`(?m)^  curl .*$`).FindString(out))
 	code = strings.TrimSpace(regexp.MustCompile(`(?m)^  [0-9A-Z]{4}(-[0-9A-Z]{4}){3}$`).FindString(out))
 	if line == "" || code == "" {
