@@ -140,7 +140,7 @@ func TestPluginsListSaysWhyThereAreNoStates(t *testing.T) {
 	defer ln.Close()
 	out, _, err := call(t, "plugins", "list", "--json", "--config", path)
 	var got pluginList
-	if err != nil || json.Unmarshal([]byte(out), &got) != nil || got.AgentRuns || !strings.Contains(got.Unasked, "ask vitals-agent") {
+	if err != nil || json.Unmarshal([]byte(out), &got) != nil || got.AgentRuns || !strings.Contains(got.Unasked, "ask the agent") {
 		t.Errorf("%s: %v %s", dir, err, out)
 	}
 }
