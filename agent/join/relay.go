@@ -73,6 +73,12 @@ func Dial(address, pins string) (*Relay, error) {
 // String is the relay's address.
 func (r *Relay) String() string { return r.base.String() }
 
+// open reports whether others than the relay could answer in its place.
+func (r *Relay) open() bool {
+	ip := net.ParseIP(r.base.Hostname())
+	return r.base.Scheme == "http" && r.base.Hostname() != "localhost" && !ip.IsLoopback()
+}
+
 // Pin is what the relay's key has to be; empty: its certificate says it.
 func (r *Relay) Pin() string { return r.pins.String() }
 

@@ -86,7 +86,7 @@ func (s *Setup) runs(ctx context.Context) bool {
 
 // check tells whether there is a newer version.
 func (s *Setup) check(ctx context.Context) error {
-	relay, p, err := s.newest(ctx)
+	relay, p, err := s.newest(ctx, true)
 	if err != nil {
 		return err
 	}
@@ -111,8 +111,11 @@ func (s *Setup) relay() (*Relay, error) {
 }
 
 // newest is the newest package for this machine, and the relay that has it.
-func (s *Setup) newest(ctx context.Context) (*Relay, Package, error) {
+func (s *Setup) newest(ctx context.Context, open bool) (*Relay, Package, error) {
 	relay, err := s.relay()
+	if err == nil && relay.open() && !open {
+		err = fmt.Errorf("%s is asked over plain HTTP: whoever is on the way could put another program in the place of this one, which root would run. Turn TLS on there ([relay.tls] own_key = true) and join again; to install it all the same: --force", relay)
+	}
 	if err != nil {
 		return nil, Package{}, err
 	}
@@ -160,7 +163,7 @@ func (s *Setup) owner(ctx context.Context, path string) string {
 // prepare does what changes nothing yet. It returns no journal where there is
 // nothing to do.
 func (s *Setup) prepare(ctx context.Context, force bool) (*journal, error) {
-	relay, p, err := s.newest(ctx)
+	relay, p, err := s.newest(ctx, force)
 	if err != nil {
 		return nil, err
 	}
@@ -187,8 +190,11 @@ func (s *Setup) prepare(ctx context.Context, force bool) (*journal, error) {
 		return nil, roomError(err)
 	}
 	is, err := s.inspect(ctx, file, p)
+	if err == nil && !same(is, p.Version) {
+		err = fmt.Errorf("the program in %s is %s: put the right package on the relay", p.Name, is)
+	}
 	if err != nil {
-		return nil, roomError(errors.Join(err, os.Remove(file)))
+		return nil, roomError(errors.Join(err, os.Remove(file), removeFile(s.candidate())))
 	}
 	j := &journal{From: s.Version, To: is, Path: s.self(), Relay: relay.String(), Runs: s.runs(ctx), Package: p}
 	if err := copyFile(j.Path, s.previous(), 0o755); err != nil {
@@ -204,11 +210,6 @@ func (s *Setup) prepare(ctx context.Context, force bool) (*journal, error) {
 // inspect looks at the program in a package, and leaves it beside it.
 func (s *Setup) inspect(ctx context.Context, file string, p Package) (is string, err error) {
 	candidate := s.candidate()
-	defer func() {
-		if err != nil {
-			_ = os.Remove(candidate)
-		}
-	}()
 	if err := extract(ctx, file, p.Kind, candidate); err != nil {
 		return "", err
 	}

@@ -225,7 +225,33 @@ func TestUpgradesThatAreRefused(t *testing.T) {
 	f("older", good, func(s *shelf) { s.Version = "0.0.9" }, "--force")
 	f("of no known order", good, func(s *shelf) { s.Version = "dev" }, "cannot be told")
 	f("none for this machine", good, func(s *shelf) { s.Arch = "mips" }, "vitals-packages")
+	f("another version than its name says", archive(t, old), func(*shelf) {}, "is v0.1.0: put the right package")
 	f("a name that is a path", good, func(s *shelf) { s.Name = "../../etc/passwd" }, "vitals-packages")
+}
+
+// What root installs does not come from whoever is on the way.
+func TestNoUpgradeOverPlainHTTP(t *testing.T) {
+	w, _ := upgrading(t, buildProgram(t, "v0.1.0", ""))
+	f := func(url string, want bool) {
+		t.Helper()
+		note, err := w.setup.readNote()
+		if err != nil {
+			t.Fatal(err)
+		}
+		note.Relay, note.Pin = url, ""
+		w.put(notePath, string(note.encode()))
+		if err := w.upgrade(UpgradeOptions{}); err == nil || strings.Contains(err.Error(), "plain HTTP") != want {
+			t.Errorf("%s: %v", url, err)
+		}
+		if err := w.upgrade(UpgradeOptions{Force: true}); err == nil || strings.Contains(err.Error(), "plain HTTP") {
+			t.Errorf("%s, with force: %v", url, err)
+		}
+	}
+	f("http://192.0.2.1.invalid:1", true)
+	f("http://localhost:1", false)
+	f("http://127.9.9.9:1", false)
+	f("http://[::1]:1", false)
+	f("https://relay.invalid:1", false)
 }
 
 func TestADownloadGoesOn(t *testing.T) {
