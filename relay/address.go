@@ -1,11 +1,19 @@
 package main
 
 import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
 	"net"
 	"net/netip"
+	"net/url"
 	"slices"
 	"strings"
+	"time"
 
+	"github.com/rpicluster/vitals/internal/pin"
 	"github.com/rpicluster/vitals/relay/auth"
 	"github.com/rpicluster/vitals/relay/join"
 )
@@ -102,6 +110,37 @@ func (r *relay) pinFor(name string) string {
 		return ""
 	}
 	return r.certificates.Pin()
+}
+
+// pinAt is the pin for a URL that somebody names, under which a proxy with a key
+// of its own may answer. Where nothing answers to this machine, it is the relay's.
+func (r *relay) pinAt(ctx context.Context, u *url.URL) (string, error) {
+	own := r.pinFor(u.Hostname())
+	if u.Scheme != "https" || own == "" {
+		return "", nil
+	}
+	const patience = 3 * time.Second
+	address := net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), "443"))
+	dialer := tls.Dialer{NetDialer: &net.Dialer{Timeout: patience}, Config: &tls.Config{ServerName: u.Hostname(), InsecureSkipVerify: true}} //nolint:gosec // it is looked at below
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	conn, err := dialer.DialContext(ctx, "tcp", address)
+	if err != nil {
+		return own, nil
+	}
+	defer conn.Close()
+	shown := conn.(*tls.Conn).ConnectionState().PeerCertificates
+	if pin.Of(shown[0]) == r.pin() {
+		return own, nil
+	}
+	chain := x509.NewCertPool()
+	for _, certificate := range shown[1:] {
+		chain.AddCert(certificate)
+	}
+	if _, err := shown[0].Verify(x509.VerifyOptions{DNSName: u.Hostname(), Intermediates: chain}); err != nil {
+		return "", fmt.Errorf("at %s another key answers than the relay's, %s, with a certificate that this machine does not trust: %w; name an address of the relay itself, or of a proxy with a certificate that nodes trust", u, pin.Of(shown[0]), err)
+	}
+	return "", nil
 }
 
 // newJoins makes the doors for machines that join and leave.

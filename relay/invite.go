@@ -91,7 +91,7 @@ func (r *relay) controlInvites(mux *http.ServeMux) {
 		var out *inviteAnswer
 		err := json.NewDecoder(io.LimitReader(req.Body, 16<<10)).Decode(&in)
 		if err == nil {
-			out, err = r.newInvite(&in)
+			out, err = r.newInvite(req.Context(), &in)
 		}
 		answer(w, out, err)
 	})
@@ -99,7 +99,7 @@ func (r *relay) controlInvites(mux *http.ServeMux) {
 }
 
 // newInvite makes an invite and the line that goes with it.
-func (r *relay) newInvite(in *inviteRequest) (*inviteAnswer, error) {
+func (r *relay) newInvite(ctx context.Context, in *inviteRequest) (*inviteAnswer, error) {
 	if r.guard.Mode() == auth.Off {
 		return nil, errors.New(`this relay checks no writer, so there is nothing to join: write mode = "required" below [relay.auth] and restart it, or copy a node file to the new machine by hand`)
 	}
@@ -116,8 +116,8 @@ func (r *relay) newInvite(in *inviteRequest) (*inviteAnswer, error) {
 		return nil, fmt.Errorf("--url %q: write it like https://10.7.0.1:8186", out.URL)
 	}
 	out.URL = u.Scheme + "://" + u.Host
-	if u.Scheme == "https" && r.certificates != nil {
-		out.Pin = r.pinFor(u.Hostname())
+	if out.Pin, err = r.pinAt(ctx, u); err != nil {
+		return nil, err
 	}
 	if out.Invite, out.Code, err = r.invites.Create(in.Lifetime, in.Uses, in.Tags); err != nil {
 		return nil, err

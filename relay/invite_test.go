@@ -5,7 +5,9 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"io"
+	stdlog "log"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -134,6 +136,18 @@ func TestAMachineJoinsARelayWithItsOwnKey(t *testing.T) {
 	ask["machine"] = strings.Repeat("b2", 32)
 	if status := p.post("/join", ask, &answer); status != 410 || answer.Code != "used" {
 		t.Errorf("%d: %+v", status, answer)
+	}
+	// A proxy with another key, which this machine does not trust either.
+	proxy := httptest.NewUnstartedServer(http.NotFoundHandler())
+	proxy.Config.ErrorLog = stdlog.New(io.Discard, "", 0)
+	proxy.StartTLS()
+	defer proxy.Close()
+	fails(t, "another key answers than the relay's", "invite", "--url", proxy.URL)
+	closed := proxy.URL
+	proxy.Close()
+	prints(t, "--pinnedpubkey '"+regexp.QuoteMeta(made.Pin)+"' "+closed, "invite", "--url", closed)
+	if out := prints(t, "curl -fsS http://", "invite", "--url", "http://10.7.0.1:1"); strings.Contains(out, "pin") {
+		t.Error(out)
 	}
 	// What a reload reads again is what the relay began with.
 	if out := prints(t, "destinations: 0 kept", "reload"); strings.Contains(out, "restart") {
