@@ -82,7 +82,7 @@ func boot(t *testing.T, packages string) *booted {
 			t.Logf("systemd:\n%s", tail(log.Bytes(), 4000))
 		}
 	})
-	eventually(t, 60*time.Second, func() string {
+	eventually(t, 3*time.Minute, func() string {
 		select {
 		case <-ended:
 			t.Fatalf("systemd does not start:\n%s", log.Bytes())

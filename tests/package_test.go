@@ -185,7 +185,7 @@ func (f *fleetOfOne) start() {
 // than so many lines, all of which wait.
 func (f *fleetOfOne) works(moreThan int) (s state) {
 	f.t.Helper()
-	eventually(f.t, 60*time.Second, func() string {
+	eventually(f.t, 3*time.Minute, func() string {
 		var agent struct {
 			Version string
 			Inputs  []struct{ Name, State string }
