@@ -15,6 +15,7 @@ import (
 	"github.com/rpicluster/vitals/agent/config"
 	"github.com/rpicluster/vitals/agent/output"
 	"github.com/rpicluster/vitals/internal/control"
+	"github.com/rpicluster/vitals/internal/rights"
 )
 
 const bufferListHelp = `Shows every buffer below buffer_directory: lines that wait, bytes on disk, age of the
@@ -72,7 +73,27 @@ func keeperOf(f *flags) (keeper, error) {
 	if err != nil {
 		return nil, fmt.Errorf("no agent runs, and without the node file nobody knows where the buffers are: %w", err)
 	}
-	return newStores(c), nil
+	return apart{newStores(c)}, nil
+}
+
+// apart are the stores in a process of their own, where root does no more than
+// their owner could, and leaves nothing that the agent could not use.
+type apart struct{ *stores }
+
+func (a apart) replay(ctx context.Context, r bufferRequest) (done output.Requeued, err error) {
+	err = rights.AsOwner(a.directory, func() error {
+		done, err = a.stores.replay(ctx, r)
+		return err
+	})
+	return done, err
+}
+
+func (a apart) purge(ctx context.Context, r bufferRequest) (done output.Purged, err error) {
+	err = rights.AsOwner(a.directory, func() error {
+		done, err = a.stores.purge(ctx, r)
+		return err
+	})
+	return done, err
 }
 
 // running is the agent that runs.

@@ -2,12 +2,15 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -185,4 +188,38 @@ func TestStatusSaysWhyLinesWereDropped(t *testing.T) {
 			t.Errorf("it does not say %q:\n%s", want, out.String())
 		}
 	}
+}
+
+// What root throws away, or queues, in the agent's buffers leads nowhere else and
+// stays the agent's.
+func TestRootLeavesBuffersToTheAgent(t *testing.T) {
+	if os.Geteuid() != 0 {
+		return // nobody else can be of more use
+	}
+	const stranger = 65533
+	b := newBench(t)
+	fillBuffer(t, b.buffer, "a", 0, 5)
+	fillRejected(t, b.buffer, "a", "m n=9i 9\n")
+	above := filepath.Dir(b.file)
+	if err := errors.Join(os.Chmod(filepath.Dir(above), 0o755), filepath.WalkDir(b.buffer, func(path string, _ fs.DirEntry, _ error) error {
+		return os.Lchown(path, stranger, stranger)
+	})); err != nil {
+		t.Fatal(err)
+	}
+	b.want("replay", b.says("buffer", "replay", "a", "--to", "b"), "1 line queued")
+	b.want("purge", b.says("buffer", "purge", "b"), "gone are 1 lines")
+	if err := filepath.WalkDir(b.buffer, func(path string, d fs.DirEntry, _ error) error {
+		info, err := d.Info()
+		if err == nil && info.Sys().(*syscall.Stat_t).Uid != stranger {
+			t.Errorf("%s is root's", path)
+		}
+		return err
+	}); err != nil {
+		t.Error(err)
+	}
+	roots := filepath.Join(above, "roots")
+	if err := errors.Join(os.Rename(filepath.Join(b.buffer, "a"), roots), os.Chown(roots, 0, 0), os.Chmod(roots, 0o700), os.Symlink(roots, filepath.Join(b.buffer, "a"))); err != nil {
+		t.Fatal(err)
+	}
+	b.want("purge behind a link", b.says("buffer", "purge", "a"), "error: ")
 }
