@@ -654,3 +654,29 @@ func TestTwoAtOnce(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// What a relay says does not steer the terminal of who is asked for a code.
+func TestAWordOfTheRelaysIsLegible(t *testing.T) {
+	p := newPrimary(t)
+	p.answer = func(w http.ResponseWriter, r *http.Request) bool {
+		refuse(w, http.StatusForbidden, "wrong", "no\x1b]0;hello\a such\ninvite")
+		return true
+	}
+	w := newWorld(t, p)
+	var asked []string
+	err := w.setup.Join(t.Context(), Options{URL: p.URL, Pin: p.pin(), Code: func(_ context.Context, wrong string) (string, error) {
+		asked = append(asked, wrong)
+		return goodCode, nil
+	}})
+	if err == nil || len(asked) != 3 {
+		t.Errorf("%v, asked %d times", err, len(asked))
+	}
+	for _, text := range asked {
+		if strings.ContainsAny(text, "\x1b\a\n") {
+			t.Errorf("%q", text)
+		}
+	}
+	if err := (&Answer{Node: "n", Database: "d", Token: "vt_abcdefgh_ij", TokenID: "x\x1b[2J"}).check(); err == nil {
+		t.Error("the ID of a token may be anything")
+	}
+}

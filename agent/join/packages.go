@@ -37,8 +37,9 @@ type Package struct {
 }
 
 var (
-	soundName = regexp.MustCompile(`^vitals-agent_[0-9A-Za-z.+~-]{1,100}_[a-z0-9]{1,20}\.(deb|rpm|tar\.gz)$`)
-	soundSum  = regexp.MustCompile(`^[0-9a-f]{64}$`)
+	soundName    = regexp.MustCompile(`^vitals-agent_[0-9A-Za-z.+~-]{1,100}_[a-z0-9]{1,20}\.(deb|rpm|tar\.gz)$`)
+	soundVersion = regexp.MustCompile(`^[0-9A-Za-z.+~-]{1,100}$`)
+	soundSum     = regexp.MustCompile(`^[0-9a-f]{64}$`)
 )
 
 // Newest is the newest package of the agent that a machine of this kind can
@@ -57,7 +58,7 @@ func (r *Relay) Newest(ctx context.Context, arch, kind string) (Package, error) 
 			continue
 		}
 		there = append(there, p.Name)
-		if p.Arch != arch || p.Kind != kind || !soundName.MatchString(p.Name) {
+		if p.Arch != arch || p.Kind != kind || !soundName.MatchString(p.Name) || !soundVersion.MatchString(p.Version) {
 			continue
 		}
 		if after, _ := newer(best.Version, p.Version); best.Name == "" || after {

@@ -80,9 +80,9 @@ func (s *Setup) freeName(name string) (string, error) {
 func (s *Setup) place(f *file, how planned) error {
 	if how.copy {
 		if err := os.Link(f.path, s.path(how.before)); err != nil && !errors.Is(err, fs.ErrExist) {
-			text, err := os.ReadFile(f.path) // a file system without links
+			info, err := os.Stat(f.path) // a file system without links
 			if err == nil {
-				err = os.WriteFile(s.path(how.before), text, f.mode)
+				err = copyFile(f.path, s.path(how.before), info.Mode().Perm())
 			}
 			if err != nil {
 				return fmt.Errorf("keep a copy of the node file: %w", err)

@@ -102,13 +102,14 @@ type Answer struct {
 
 var (
 	soundToken    = regexp.MustCompile(`^vt_[A-Za-z0-9_]{8,200}$`)
+	soundID       = regexp.MustCompile(`^[A-Za-z0-9_-]{0,100}$`)
 	soundInterval = regexp.MustCompile(`^[0-9]{1,9}(ms|s|m|h|d)$`)
 )
 
 // check refuses what cannot be written into the files of a node.
 func (a *Answer) check() error {
 	switch {
-	case !soundToken.MatchString(a.Token):
+	case !soundToken.MatchString(a.Token), !soundID.MatchString(a.TokenID):
 		return errors.New("what the relay answers has no token in it")
 	case a.Node == "" || a.Database == "":
 		return errors.New("what the relay answers names no node, or no database")
@@ -198,7 +199,7 @@ func (r *Relay) ask(ctx context.Context, method, path, token string, body []byte
 func (r *Relay) refusal(resp *http.Response, answer []byte) error {
 	var said struct{ Error, Code string }
 	_ = json.Unmarshal(answer, &said)
-	said.Error = strings.TrimSpace(said.Error)
+	said.Error = legible(strings.TrimSpace(said.Error))
 	switch {
 	case said.Code == "wrong" && said.Error != "":
 		return &refused{said.Error, errCode}
@@ -214,6 +215,16 @@ func (r *Relay) refusal(resp *http.Response, answer []byte) error {
 		return fmt.Errorf("%s has no such door: see whether a vitals-relay answers there, and whether it is as new as this program", r)
 	}
 	return fmt.Errorf("%s answers %s; try again, and see vitals-relay status there if it goes on", r, resp.Status)
+}
+
+// legible is what a relay says, kept from steering the terminal.
+func legible(text string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, text)
 }
 
 // refused is an answer in the relay's words, and what it comes to.

@@ -225,6 +225,7 @@ func TestUpgradesThatAreRefused(t *testing.T) {
 	f("older", good, func(s *shelf) { s.Version = "0.0.9" }, "--force")
 	f("of no known order", good, func(s *shelf) { s.Version = "dev" }, "cannot be told")
 	f("none for this machine", good, func(s *shelf) { s.Arch = "mips" }, "vitals-packages")
+	f("a version that steers the terminal", good, func(s *shelf) { s.Version = "0.2.0\x1b[2J" }, "vitals-packages")
 	f("another version than its name says", archive(t, old), func(*shelf) {}, "is v0.1.0: put the right package")
 	f("a name that is a path", good, func(s *shelf) { s.Name = "../../etc/passwd" }, "vitals-packages")
 }
