@@ -126,6 +126,11 @@ func TestJoiningThatFails(t *testing.T) {
 	old := p.invited("")
 	p.expire(old.ID)
 	m.refuses("an expired invite", try(old, ""), "vitals-relay invite")
+	for _, key := range []string{"\x03", "\x1c", "\x04"} { // Ctrl-C, Ctrl-\, Ctrl-D
+		if shown, exit := m.paste(fmt.Sprintf("exec vitals-agent join %s --pin '%s'", in.URL, in.Pin), key); exit != 1 || !strings.Contains(shown, "Nothing was changed") || m.traces() != clean {
+			t.Errorf("%q instead of a code: exit code %d\n%s\n%s", key, exit, shown, m.traces())
+		}
+	}
 	m.joins("a second try", try(in, ""))
 	m.leaves("a second try", clean)
 
