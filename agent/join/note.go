@@ -107,6 +107,7 @@ var nodeFile = template.Must(template.New("").Funcs(template.FuncMap{"q": quote}
 {{range .Keys}}  {{q .}} = {{q (index $.Tags .)}}
 {{end}}{{end}}
 [[inputs.cpu]]
+  report_frequency = true
 [[inputs.ram]]
 [[inputs.swap]]
 [[inputs.temperature]]
