@@ -42,7 +42,7 @@ func commands() []command {
 		{name: "buffer replay", args: "BUFFER", flags: "to", short: "send refused or orphaned lines once more", more: bufferReplayHelp, run: replayBuffer},
 		{name: "buffer purge", args: "BUFFER", flags: "rejected", short: "throw lines away", more: bufferPurgeHelp, run: purgeBuffer},
 		{name: "join", args: "URL", flags: "pin name code-file force", short: "make this machine a node of a relay", more: joinHelp, run: askJoin},
-		{name: "leave", flags: "force", short: "undo that", more: leaveHelp, run: askLeave},
+		{name: "leave", flags: "force", short: "undo join: be a node of that relay no more", more: leaveHelp, run: askLeave},
 		{name: "upgrade", flags: "check rollback force", short: "take the version that the relay has", more: upgradeHelp, run: askUpgrade},
 		{name: "status", flags: "json", short: "how the running agent is doing", more: statusHelp, run: showStatus},
 		{name: "alive", short: "whether an agent runs and answers, for health checks", more: aliveHelp, run: askAlive},

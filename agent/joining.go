@@ -33,8 +33,8 @@ it goes on from there when it is called again.
   --force           replace a node file that join has not written; a copy stays beside it
 `
 
-const leaveHelp = `Undoes join: sends what waits, stops the agent, has the relay forget this node's token, and
-removes token, node file and buffer. A node file that was there before comes back. Broken
+const leaveHelp = `Sends what waits, stops the agent, has the relay forget this node's token, and removes
+token, node file and buffer. A node file that was there before comes back. Broken
 off, it goes on from there when it is called again.
 
   --force    also when the relay cannot be reached, and lines that wait are given up

@@ -29,7 +29,7 @@ complete -c vitals-agent -n "__vitals_agent_at ''" -a reload -d 'read the node f
 complete -c vitals-agent -n "__vitals_agent_at ''" -a plugins -d 'new, check, describe, list, trust, retry'
 complete -c vitals-agent -n "__vitals_agent_at ''" -a buffer -d 'list, show, replay, purge'
 complete -c vitals-agent -n "__vitals_agent_at ''" -a join -d 'make this machine a node of a relay'
-complete -c vitals-agent -n "__vitals_agent_at ''" -a leave -d 'undo that'
+complete -c vitals-agent -n "__vitals_agent_at ''" -a leave -d 'undo join: be a node of that relay no more'
 complete -c vitals-agent -n "__vitals_agent_at ''" -a upgrade -d 'take the version that the relay has'
 complete -c vitals-agent -n "__vitals_agent_at ''" -a status -d 'how the running agent is doing'
 complete -c vitals-agent -n "__vitals_agent_at ''" -a alive -d 'whether an agent runs and answers, for health checks'
