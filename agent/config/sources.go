@@ -61,7 +61,7 @@ func missing(s Sources, telegraf string) error {
 			where = "$" + variable + " names " + path
 		}
 	}
-	remedy := "write one there or name another with --config"
+	remedy := "vitals-agent join makes one for a relay, vitals-agent config create prints one to begin with; or name another with --config"
 	if _, err := os.Stat(telegraf); err == nil {
 		remedy = fmt.Sprintf("to run with Telegraf's, which is here, give it: --config %s", telegraf)
 		if info, err := os.Stat(filepath.Join(filepath.Dir(telegraf), "telegraf.d")); err == nil && info.IsDir() {

@@ -79,9 +79,10 @@ func TestNothingToRead(t *testing.T) {
 		})
 	}
 	const installed = "without --config, $VITALS_CONFIG and $TELEGRAF_CONFIG_PATH it is looked for at /etc/vitals/node.toml; "
-	f("not installed", "", "", installed+"write one there or name another with --config")
-	f("environment", "/x", "/y", "$VITALS_CONFIG names /x; write one there or name another with --config")
-	f("Telegraf's environment", "", "/y", "$TELEGRAF_CONFIG_PATH names /y; write one there or name another with --config")
+	const begin = "vitals-agent join makes one for a relay, vitals-agent config create prints one to begin with; or name another with --config"
+	f("not installed", "", "", installed+begin)
+	f("environment", "/x", "/y", "$VITALS_CONFIG names /x; "+begin)
+	f("Telegraf's environment", "", "/y", "$TELEGRAF_CONFIG_PATH names /y; "+begin)
 	f("Telegraf's file", "", "", installed+"to run with Telegraf's, which is here, give it: --config telegraf.conf", "telegraf.conf", "")
 	f("Telegraf's directory", "", "", installed+"to run with Telegraf's, which is here, give it: --config telegraf.conf --config-directory telegraf.d",
 		"telegraf.conf", "", "telegraf.d/x.conf", "")

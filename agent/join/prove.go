@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os/exec"
+	"path/filepath"
 	"strings"
 )
 
@@ -97,8 +99,11 @@ func (s *Setup) restore(ctx context.Context, j *journal) error {
 // rollback goes back to the version before because somebody wants to.
 func (s *Setup) rollback(ctx context.Context, j *journal) error {
 	out, err := exec.CommandContext(ctx, s.previous(), "version").Output()
-	if err != nil {
-		return fmt.Errorf("there is no version to go back to: %w", err)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("there is no version to go back to: no upgrade has left one in %s", filepath.Dir(s.previous()))
+	case err != nil:
+		return fmt.Errorf("ask %s for its version: %w", s.previous(), err)
 	}
 	was := strings.TrimPrefix(strings.TrimSpace(string(out)), programName+" ")
 	if j == nil {

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strings"
 )
 
 // previousDirectory has the program that an upgrade has replaced, and while one
@@ -90,7 +91,7 @@ func (s *Setup) check(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(s.Out, "%s has %s; this is %s%s\n", relay, p.Version, s.Version, map[bool]string{true: ", the same."}[same(s.Version, p.Version)])
+	_, err = fmt.Fprintf(s.Out, "%s has %s; this is %s%s\n", relay, p.Version, strings.TrimPrefix(s.Version, "v"), map[bool]string{true: ", the same"}[same(s.Version, p.Version)])
 	return err
 }
 

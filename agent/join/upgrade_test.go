@@ -162,8 +162,11 @@ func TestUpgrade(t *testing.T) {
 	w, p := upgrading(t, old)
 	s := newShelf("0.2.0", archive(t, next))
 	p.answer = s.serve
-	if err := w.upgrade(UpgradeOptions{Check: true}); err != nil || !strings.Contains(w.out.String(), "has 0.2.0; this is v0.1.0") {
+	if err := w.upgrade(UpgradeOptions{Check: true}); err != nil || !strings.Contains(w.out.String(), "has 0.2.0; this is 0.1.0") {
 		t.Errorf("%v: %s", err, &w.out)
+	}
+	if err := w.upgrade(UpgradeOptions{Rollback: true}); err == nil || !strings.Contains(err.Error(), "no upgrade has left one in "+filepath.Dir(w.setup.previous())) {
+		t.Errorf("back to what there is not: %v", err)
 	}
 	if err := w.upgrade(UpgradeOptions{}); err != nil {
 		t.Fatal(err)

@@ -174,7 +174,7 @@ func unreachable(name string, err error) error {
 	path := Path(name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
-		return fmt.Errorf("the %s does not seem to run: nothing listens on %s; if it runs with another runtime directory, set RUNTIME_DIRECTORY", name, path)
+		return fmt.Errorf("the %s does not seem to run: nothing listens on %s. Where systemd is to run it: sudo systemctl start vitals-%[1]s; if it runs with another runtime directory, set RUNTIME_DIRECTORY", name, path)
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("not allowed to open %s; try again with sudo", path)
 	}
