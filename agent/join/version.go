@@ -37,7 +37,8 @@ func parseVersion(text string) (v version, ok bool) {
 func same(a, b string) bool {
 	va, okA := parseVersion(a)
 	vb, okB := parseVersion(b)
-	return okA && okB && va == vb || a == b
+	inPackages := func(text string) string { return strings.ReplaceAll(strings.TrimPrefix(text, "v"), "-", "~") }
+	return okA && okB && va == vb || inPackages(a) == inPackages(b)
 }
 
 // newer reports whether the build b comes after a, and whether that can be known.

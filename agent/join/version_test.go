@@ -33,3 +33,14 @@ func TestVersions(t *testing.T) {
 		}
 	}
 }
+
+// A build of no known order, too, is the one that its package is named for.
+func TestSameInAPackage(t *testing.T) {
+	for program, named := range map[string]string{
+		"v0.0.0+dev": "0.0.0+dev", "v0.3.0-rc1": "0.3.0~rc1", "v0.0.0+300.gbe4fa21ea335.dirty": "0.0.0+300.gbe4fa21ea335.dirty", "dev": "dev",
+	} {
+		if !same(program, named) || same(program, named+"1") {
+			t.Errorf("%s and %s", program, named)
+		}
+	}
+}
