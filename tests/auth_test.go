@@ -464,7 +464,8 @@ func TestTokensAreReadAgain(t *testing.T) {
 	g.wait()
 	g.wants("tokens that cannot be read", 503, "", "/write?db=d", "Token "+token, "m v=1 1\n")
 	g.wants("tokens that cannot be read, v2", 503, "", "/api/v2/write?bucket=d", "Token "+token, "m v=1 1\n")
-	if status := g.ask("status"); !strings.Contains(status, "ALARM: writers are checked, but the tokens are not known") {
-		t.Errorf("status:\n%s", status)
+	status, _, code := run(t, g.command("vitals-relay", "status"))
+	if code != 1 || !strings.Contains(status, "ALARM: writers are checked, but the tokens are not known") {
+		t.Errorf("status: exit code %d\n%s", code, status)
 	}
 }

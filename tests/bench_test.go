@@ -29,7 +29,7 @@ func TestBenchMeasuresTheRelay(t *testing.T) {
 		`(?m)^plain, 10 lines, .* vitals-relay, .* \d+\.\d\d +\d.* to `,
 		`(?m)^plain, 10 lines, .* floor: .* \d+\.\d\d +\d.* to `,
 		`(?m)^vitals-relay, .* ≤ 30\.0 idle: .*; ≤ 100\.0 under load: .*; p99 < 50 ms: .*; < 500 ms always: `,
-		`(?m)^floor: inflates .* +\d+\.\d\d +\d+\.\d\d +\d+\.\d\d`,
+		`(?m)^floor: net/http, inflates .* +\d+\.\d\d +\d+\.\d\d +\d+\.\d\d`,
 		`(?m)^scanner: \d+\.\d\d GB/s a core .* line-protocol/v2 \d`)
 }
 
