@@ -130,7 +130,7 @@ func find(words []string) (subcommand, []string, error) {
 	near := nodefile.Nearest(text, names)
 	switch {
 	case len(kin) > 0:
-		return subcommand{}, nil, usage("write: %s", strings.Join(kin, ", or "))
+		return subcommand{}, nil, usage("write: %s; vitals-relay %s --help says more", strings.Join(kin, ", or "), words[0])
 	case near != "":
 		return subcommand{}, nil, usage("there is no command %q; did you mean %q? See vitals-relay --help", text, near)
 	}

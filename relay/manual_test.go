@@ -24,7 +24,7 @@ func TestManualSaysWhatTheHelpSays(t *testing.T) {
 		case "":
 			own.Flags = []string{"version"}
 		case "run":
-			own.Help = "the same"
+			own.Help = "run until SIGINT or SIGTERM, as without a command"
 		case "version":
 			own.Help = "which version this is"
 		case "help":

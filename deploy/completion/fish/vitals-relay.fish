@@ -23,7 +23,7 @@ function __vitals_relay_in
 end
 
 complete -c vitals-relay -f
-complete -c vitals-relay -n "__vitals_relay_at ''" -a run -d 'the same'
+complete -c vitals-relay -n "__vitals_relay_at ''" -a run -d 'run until SIGINT or SIGTERM, as without a command'
 complete -c vitals-relay -n "__vitals_relay_at ''" -a config -d 'check'
 complete -c vitals-relay -n "__vitals_relay_at ''" -a reload -d 'read the node file again: destinations, and the files with tokens and certificates'
 complete -c vitals-relay -n "__vitals_relay_at ''" -a init -d 'make this machine the primary: node file, key, relay and agent'
