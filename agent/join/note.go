@@ -112,6 +112,7 @@ var nodeFile = template.Must(template.New("").Funcs(template.FuncMap{"q": quote}
 [[inputs.swap]]
 [[inputs.temperature]]
 [[inputs.node]]
+[[inputs.system]]
 [[inputs.disk]]
   ignore_fs = ["tmpfs", "devtmpfs", "devfs", "iso9660", "overlay", "aufs", "squashfs"]
 {{if .Pi}}[[inputs.raspberrypi]]

@@ -11,17 +11,23 @@ import (
 // patternSigns make a pattern for several nodes of a name.
 const patternSigns = `*?[]{}\`
 
-// NameTaken is why a machine may not join: another has joined under its name.
+// NameTaken is why a machine may not join: another has joined under its name, or
+// somebody has made a token for that by hand.
 type NameTaken struct{ Token Token }
 
 // Error implements error.
 func (e *NameTaken) Error() string {
 	t := &e.Token
+	since := t.Created.Format("2006-01-02 15:04 MST")
+	if t.Machine == "" {
+		return fmt.Sprintf("%q has a token already that was made by hand on %s. Give this machine another host name, or join with --name NAME; "+
+			"or, if it is that node, run on the relay: sudo vitals-relay token revoke %s", t.Node, since, t.ID)
+	}
 	return fmt.Sprintf("another machine has joined as %q, on %s from %s. Give this one another host name, or join with --name NAME; "+
-		"or, if the other is gone, run on the relay: sudo vitals-relay token revoke %s", t.Node, t.Created.Format("2006-01-02 15:04 MST"), t.JoinedFrom, t.ID)
+		"or, if the other is gone, run on the relay: sudo vitals-relay token revoke %s", t.Node, since, t.JoinedFrom, t.ID)
 }
 
-// Free refuses the name of a node that another machine has joined under.
+// Free refuses the name of a node that another machine, or nobody knows which, has.
 func (g *Guard) Free(node, machine string) error {
 	_, err := g.held(sorted(g.known()), node, machine)
 	return err
@@ -32,7 +38,7 @@ func (g *Guard) held(known []*entry, node, machine string) (own []*entry, err er
 	now := g.config.Now()
 	for _, e := range known {
 		switch {
-		case e.Node != node || e.Machine == "":
+		case e.Node != node || e.Role == Read:
 		case e.Machine == machine:
 			own = append(own, e)
 		case e.Expires.IsZero() || now.Before(e.Expires):

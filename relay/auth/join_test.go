@@ -45,12 +45,22 @@ func TestAMachineGetsANameAndKeepsIt(t *testing.T) {
 	l.join("pi-7", "bb", "10.0.0.8")
 }
 
-func TestTokensMadeByHandTakeNoNameAndStay(t *testing.T) {
+// Whoever has an invite gets no token for a node that somebody has made one for.
+func TestANameWithATokenMadeByHandIsTaken(t *testing.T) {
 	l := newLab(t, nil)
-	_, byHand := l.create("pi-7", Write, 0)
-	l.join("pi-7", "aa", "10.0.0.7")
-	l.join("pi-7", "aa", "10.0.0.7")
+	made, byHand := l.create("pi-7", Write, 0)
+	l.create("pi-8", Read, 0)
+	l.create("pi-*", Write, 0)
+	var taken *NameTaken
+	if _, _, err := l.Join("pi-7", "aa", "10.0.0.7"); !errors.As(err, &taken) || !strings.Contains(err.Error(), "token revoke "+made.ID) {
+		t.Errorf("joining: %v", err)
+	}
 	l.wants("that made by hand", byHand, Write, nil)
+	l.join("pi-8", "aa", "10.0.0.7") // a reader is no node, and a pattern no name
+	if err := l.Revoke(made.ID); err != nil {
+		t.Fatal(err)
+	}
+	l.join("pi-7", "bb", "10.0.0.7")
 }
 
 func TestNobodyJoinsAsSeveralNodes(t *testing.T) {

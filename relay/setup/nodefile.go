@@ -230,7 +230,9 @@ func (s *setup) agentPart() string {
 [[inputs.swap]]
 [[inputs.temperature]]
 [[inputs.node]]
+[[inputs.system]]
 [[inputs.disk]]
+  ignore_fs = ["tmpfs", "devtmpfs", "devfs", "iso9660", "overlay", "aufs", "squashfs"]
 %s
 [[secretstores.files]]
   id = "vitals"
