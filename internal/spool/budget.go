@@ -84,10 +84,9 @@ func (d *Destination) shut() bool {
 		return false
 	}
 	s.seal() // or it would go on growing under d's name
-	d.Rewind()
-	d.setOpen(false)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.wake()
+	d.rewind() // at one stroke with what follows: whoever opens d again begins there
+	d.open = false
 	return true
 }

@@ -3,6 +3,7 @@ package spool
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -180,6 +181,41 @@ func TestClosingADestination(t *testing.T) {
 		mustClose(t, s)
 		if err := again.Close(); err != nil {
 			t.Errorf("closing one of a closed spool: %v", err)
+		}
+	}
+}
+
+// Whoever reads while a destination is closed takes nothing away from whoever
+// opens it again.
+func TestClosingUnderReaders(t *testing.T) {
+	s := mustOpen(t, testConfig(t.TempDir()))
+	mustDestination(t, s, "other")
+	mustAppend(t, s, 0, 3)
+	for range 300 {
+		a := mustDestination(t, s, "a")
+		if _, last := rest(t, a); last != 0 {
+			t.Fatalf("a new destination is owed frame %d", last)
+		}
+		mustAppend(t, s, 0, 2)
+		var readers sync.WaitGroup
+		for range 4 {
+			readers.Go(func() {
+				var f Frame
+				for {
+					if _, err := a.TryNext(&f); err != nil {
+						return
+					}
+				}
+			})
+		}
+		if err := a.Close(); err != nil {
+			t.Fatal(err)
+		}
+		readers.Wait()
+		numbers, _ := rest(t, mustDestination(t, s, "a"))
+		wantNumbers(t, "after opening again", numbers, []int{0, 1})
+		if err := s.Forget("a"); err != nil {
+			t.Fatal(err)
 		}
 	}
 }

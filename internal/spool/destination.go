@@ -120,6 +120,11 @@ func (d *Destination) advance(seq uint64) error {
 func (d *Destination) Rewind() {
 	d.spool.mu.Lock()
 	defer d.spool.mu.Unlock()
+	d.rewind()
+}
+
+// rewind is Rewind for who holds spool.mu.
+func (d *Destination) rewind() {
 	d.at = d.base
 	d.marks = d.marks[:0]
 	d.moves++
