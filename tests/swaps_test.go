@@ -259,7 +259,7 @@ func faultsOfFilesCostOnlyThemselves(t *testing.T) {
 		}
 	}
 	s.agent.stop()
-	expected, gone := s.requireEveryTick(innocent...)
+	expected, gone := s.requireEveryTick(0, innocent...)
 	for _, p := range s.all {
 		p.requireSeconds()
 	}
