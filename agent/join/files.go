@@ -6,12 +6,12 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/user"
 	"path/filepath"
-	"strconv"
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/rpicluster/vitals/internal/rights"
 )
 
 // file is one that is about to be written. Its room on the disk is there before
@@ -33,20 +33,6 @@ type files struct {
 
 const agentUser = "vitals"
 
-// owner is the user that the agent runs as: vitals where it is, else root.
-func owner() (uid, gid int) {
-	u, err := user.Lookup(agentUser)
-	if err != nil {
-		return 0, 0
-	}
-	uid, err = strconv.Atoi(u.Uid)
-	gid, err2 := strconv.Atoi(u.Gid)
-	if err != nil || err2 != nil {
-		return 0, 0
-	}
-	return uid, gid
-}
-
 // reserve makes the directories and the room that a joining needs.
 func (s *Setup) reserve(how planned) (*files, error) {
 	f := &files{setup: s}
@@ -59,7 +45,7 @@ func (s *Setup) reserve(how planned) (*files, error) {
 
 func (f *files) reserve(how planned) (err error) {
 	s := f.setup
-	uid, gid := owner()
+	uid, gid := rights.User(agentUser)
 	for _, dir := range []struct {
 		path string
 		mode os.FileMode

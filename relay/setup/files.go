@@ -5,25 +5,8 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/user"
 	"path/filepath"
-	"strconv"
 )
-
-// identity is the user that a program runs as, if there is one of that name; else
-// root.
-func identity(name string) (uid, gid int) {
-	u, err := user.Lookup(name)
-	if err != nil {
-		return 0, 0
-	}
-	uid, err = strconv.Atoi(u.Uid)
-	gid, err2 := strconv.Atoi(u.Gid)
-	if err != nil || err2 != nil {
-		return 0, 0
-	}
-	return uid, gid
-}
 
 // give hands a file to its user, as only root can.
 func give(path string, uid, gid int) error {

@@ -106,7 +106,7 @@ func (s *setup) dataDirectory() (path string, uid, gid int, err error) {
 			return "", 0, 0, err
 		}
 	}
-	uid, gid = identity("vitals-relay")
+	uid, gid = rights.User("vitals-relay")
 	return c.DataDirectory, uid, gid, makeDirectory(c.DataDirectory, 0o750, uid, gid)
 }
 

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/rpicluster/vitals/internal/rights"
 	"github.com/rpicluster/vitals/relay/durable"
 )
 
@@ -73,7 +74,7 @@ func (s *setup) makeToken(ctx context.Context) error {
 		s.note("token", "", "of the agent, in %s as before", path)
 		return nil
 	}
-	_, gid := identity("vitals")
+	_, gid := rights.User("vitals")
 	if err := makeDirectory(s.Secrets, 0o750, 0, gid); err != nil {
 		return err
 	}
@@ -81,7 +82,7 @@ func (s *setup) makeToken(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("make the agent's token: %w", err)
 	}
-	uid, gid := identity("vitals")
+	uid, gid := rights.User("vitals")
 	if err := durable.WriteFor(path, []byte(token+"\n"), 0o600, uid, gid); err != nil {
 		return fmt.Errorf("keep the agent's token: %w", err) // the next one takes its place
 	}
