@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -191,15 +192,28 @@ func eventually(t *testing.T, within time.Duration, check func() string) {
 	}
 }
 
-// freePort returns a port of the loopback that nobody listens on.
+// lastPort is the port of the loopback that a test was given last. The first is
+// another one in every run, for what an earlier run left may still be closing.
+var lastPort = func() *atomic.Int32 {
+	var port atomic.Int32
+	port.Store(10_000 + int32(os.Getpid()%100)*100)
+	return &port
+}()
+
+// freePort returns a port of the loopback that nobody listens on and that no
+// other test is given. It lies below those that the kernel gives to connections,
+// one of which could take it before the test's program does.
 func freePort(t *testing.T) int {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for {
+		port := int(lastPort.Add(1))
+		if ln, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
+			ln.Close()
+			return port
+		} else if port > 32_000 {
+			t.Fatal(err)
+		}
 	}
-	defer ln.Close()
-	return ln.Addr().(*net.TCPAddr).Port
 }
 
 func get(t *testing.T, url string) (status int, body string) {
@@ -291,7 +305,7 @@ type table struct {
 	Values  [][]any
 }
 
-// tables returns all series of a statement.
+// tables returns all series of a statement, none while there is no such database.
 func (db *influxd) tables(database, statement string) ([]table, error) {
 	resp, err := http.PostForm(db.url()+"/query", url.Values{"db": {database}, "q": {statement}, "epoch": {"ns"}})
 	if err != nil {
@@ -309,6 +323,9 @@ func (db *influxd) tables(database, statement string) ([]table, error) {
 	d.UseNumber()
 	if err := d.Decode(&answer); err != nil {
 		return nil, err
+	}
+	if len(answer.Results) == 1 && strings.HasPrefix(answer.Results[0].Error, "database not found") {
+		return nil, nil // the relay has yet to create it
 	}
 	if answer.Error != "" || len(answer.Results) != 1 || answer.Results[0].Error != "" {
 		return nil, fmt.Errorf("influxd answers %+v", answer)
