@@ -51,18 +51,19 @@ func askForCode(ctx context.Context, wrong string) (string, error) {
 		return "", errors.New("there is no terminal to ask for the invite's code: put it into a file that only root may read and name that with --code-file, or pipe it in with --code-file -")
 	}
 	defer tty.Close()
+	prompt := "The invite's code (it is not shown): "
 	if wrong != "" {
-		fmt.Fprintf(tty, "%s.\nTry again. ", strings.TrimSuffix(wrong, "."))
+		prompt = strings.TrimSuffix(wrong, ".") + ".\nTry again. " + prompt
 	}
-	fmt.Fprint(tty, "The invite's code (it is not shown): ")
-	code, err := readHidden(ctx, tty)
+	code, err := readHidden(ctx, tty, prompt)
 	fmt.Fprintln(tty)
 	return code, err
 }
 
-// readHidden reads a line with the terminal's echo off, and turns that on again
-// however it ends.
-func readHidden(ctx context.Context, tty *os.File) (string, error) {
+// readHidden prints the prompt and reads a line with the terminal's echo off, and
+// turns that on again however it ends. The prompt comes second: what somebody types
+// or pastes as soon as he sees it would else be shown, and then thrown away.
+func readHidden(ctx context.Context, tty *os.File, prompt string) (string, error) {
 	fd := int(tty.Fd())
 	before, err := unix.IoctlGetTermios(fd, unix.TCGETS)
 	if err != nil {
@@ -79,6 +80,9 @@ func readHidden(ctx context.Context, tty *os.File) (string, error) {
 		return "", fmt.Errorf("ask for the code: %w", err)
 	}
 	defer func() { _ = unix.IoctlSetTermios(fd, unix.TCSETSF, before) }()
+	if _, err := fmt.Fprint(tty, prompt); err != nil {
+		return "", fmt.Errorf("ask for the code: %w", err)
+	}
 	type line struct {
 		text string
 		err  error
