@@ -12,8 +12,10 @@ import (
 const (
 	// sessionCookie is where a browser keeps its session.
 	sessionCookie = "vitals_session"
-	// sessionIdle ends a session that nobody uses, maxSessions bounds them all.
+	// sessionIdle ends a session that nobody uses, sessionAge any, as a page that
+	// stays open is always in use. maxSessions bounds them all.
 	sessionIdle = 12 * time.Hour
+	sessionAge  = 30 * 24 * time.Hour
 	maxSessions = 1000
 )
 
@@ -25,9 +27,10 @@ type sessions struct {
 }
 
 type session struct {
-	token string // the ID of the token it was opened with …
-	grant *Grant // … or, with a code, what it may
-	used  time.Time
+	token  string // the ID of the token it was opened with …
+	grant  *Grant // … or, with a code, what it may
+	opened time.Time
+	used   time.Time
 }
 
 // SignIn opens a session for who shows a token or the code of a login, so that a
@@ -58,7 +61,8 @@ func (g *Guard) SignIn(w http.ResponseWriter, r *http.Request, token string) err
 // open gives a browser a session.
 func (g *Guard) open(w http.ResponseWriter, r *http.Request, s session) {
 	secret := random(secretBytes)
-	s.used = g.config.Now()
+	s.opened = g.config.Now()
+	s.used = s.opened
 	g.sessions.add(secret, s)
 	http.SetCookie(w, g.cookie(r, secret, 0))
 }
@@ -141,7 +145,7 @@ func (s *sessions) find(secret string, now time.Time) (found session, ok bool) {
 	if o == nil {
 		return found, false
 	}
-	if now.Sub(o.used) > sessionIdle {
+	if now.Sub(o.used) > sessionIdle || now.Sub(o.opened) > sessionAge {
 		delete(s.open, key)
 		return found, false
 	}

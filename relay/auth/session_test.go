@@ -86,6 +86,30 @@ func TestSessions(t *testing.T) {
 	}
 }
 
+// However much it is used, a session ends a month after it was opened.
+func TestSessionsEndInTheEnd(t *testing.T) {
+	l := newLab(t, nil)
+	_, token := l.create("", Admin, 0)
+	code, _ := l.NewLogin()
+	var all []*http.Cookie
+	for _, shown := range []string{token, code} {
+		c, err := signIn(l, shown, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, c)
+	}
+	const step = 10 * time.Hour
+	for passed := time.Duration(0); passed <= 31*24*time.Hour; passed += step {
+		for i, c := range all {
+			if got, want := admitted(l, c) == 204, passed <= 30*24*time.Hour; got != want {
+				t.Fatalf("session %d, in use for %s: %v", i, passed, got)
+			}
+		}
+		l.pass(step)
+	}
+}
+
 // What is still being served ends soon after the token behind it does, or the
 // session, and no other.
 func TestStreamsEndWithTheirToken(t *testing.T) {
