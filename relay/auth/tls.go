@@ -100,26 +100,31 @@ func (c *Certificates) Config() *tls.Config {
 	}
 }
 
-// Run loads the files again whenever they change, until ctx ends.
+// Run loads the files again whenever they change, until ctx ends. Those that
+// cannot be used are tried again until they can: not every change shows.
 func (c *Certificates) Run(ctx context.Context, log *slog.Logger) {
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
 	var last [3]os.FileInfo
 	c.changed(&last)
+	trouble := "" // why those that were found last are not in use
 	for {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
 			return
 		}
-		if !c.changed(&last) {
+		if !c.changed(&last) && trouble == "" {
 			continue
 		}
-		if err := c.Load(); err != nil {
-			log.Error("the certificates have changed and cannot be used; the old ones stay", "error", err)
-			continue
+		switch err := c.Load(); {
+		case err == nil:
+			trouble = ""
+			log.Info("the certificates are read again")
+		case err.Error() != trouble:
+			trouble = err.Error()
+			log.Error("the certificates have changed and cannot be used; the old ones stay until they can", "error", err)
 		}
-		log.Info("the certificates are read again")
 	}
 }
 

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -8,6 +9,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"io"
 	"log/slog"
 	"math/big"
@@ -263,6 +265,41 @@ func TestCertificatesAreWatched(t *testing.T) {
 		synctest.Wait()
 		if c.current.Load() != second {
 			t.Error("what was loaded is not in use any more")
+		}
+	})
+}
+
+// A file may become readable, or be mended, in a way that its time and size do
+// not tell: what could not be used is tried again.
+func TestCertificatesThatCannotBeUsedAreTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAuthority(t)
+		c := newCertificates(t, a)
+		var log bytes.Buffer
+		go c.Run(t.Context(), slog.New(slog.NewTextHandler(&log, nil)))
+		time.Sleep(2 * watchEvery)
+		a.write(c, "second")
+		good, err := os.ReadFile(c.KeyFile)
+		if err != nil {
+			t.Fatal(err)
+		}
+		when := time.Now()
+		write := func(text []byte) {
+			if err := errors.Join(os.WriteFile(c.KeyFile, text, 0o600), os.Chtimes(c.KeyFile, when, when)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		write(bytes.Repeat([]byte("x"), len(good)))
+		time.Sleep(5 * watchEvery)
+		synctest.Wait()
+		if n := strings.Count(log.String(), "cannot be used"); n != 1 {
+			t.Errorf("told %d times:\n%s", n, &log)
+		}
+		write(good)
+		time.Sleep(2 * watchEvery)
+		synctest.Wait()
+		if name := c.current.Load().Certificates[0].Leaf.Subject.CommonName; name != "second" {
+			t.Errorf("it is still %s", name)
 		}
 	})
 }
