@@ -2,7 +2,6 @@ package join
 
 import (
 	"bufio"
-	"bytes"
 	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
@@ -17,6 +16,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -101,22 +101,45 @@ func (p *packages) index() (index, error) {
 // made are the checksums that came with the packages: a package that was damaged
 // since does not get a new one.
 func (p *packages) made() (map[string]string, error) {
-	text, err := os.ReadFile(filepath.Join(p.directory, sumsName))
+	f, err := p.open(sumsName)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read the packages' checksums: %w", err)
 	}
+	defer f.Close()
 	sums := map[string]string{}
-	for lines := bufio.NewScanner(bytes.NewReader(text)); lines.Scan(); {
+	lines := bufio.NewScanner(f)
+	for lines.Scan() {
 		sum, name, _ := strings.Cut(lines.Text(), " ")
 		name = filepath.Base(strings.TrimLeft(name, " *"))
 		if raw, err := hex.DecodeString(sum); err == nil && len(raw) == sha256.Size {
 			sums[name] = strings.ToLower(sum)
 		}
 	}
+	if err := lines.Err(); err != nil {
+		return nil, fmt.Errorf("read the packages' checksums: %w", err)
+	}
 	return sums, nil
+}
+
+// open opens a file of the directory. What is none, such as a pipe, is an error
+// rather than waited for.
+func (p *packages) open(name string) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(p.directory, name), os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s is no regular file", f.Name())
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
 }
 
 // sum is the checksum of a file, computed anew when the file has changed.
@@ -126,7 +149,7 @@ func (p *packages) sum(name string, info fs.FileInfo) (string, error) {
 	if s := p.sums[name]; s.sum != "" && s.size == info.Size() && s.changed.Equal(info.ModTime()) {
 		return s.sum, nil
 	}
-	f, err := os.Open(filepath.Join(p.directory, name))
+	f, err := p.open(name)
 	if err != nil {
 		return "", fmt.Errorf("read the package: %w", err)
 	}
@@ -188,7 +211,7 @@ func (h *Handler) servePackage(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "there is no such package; "+PackagesPath+" lists those that there are", http.StatusNotFound)
 		return
 	}
-	f, err := os.Open(filepath.Join(h.packages.directory, name))
+	f, err := h.packages.open(name)
 	if err != nil {
 		h.config.Logger.Error("a package cannot be read", "error", err)
 		http.Error(w, "the package cannot be read; the relay's log says why", http.StatusInternalServerError)

@@ -4,11 +4,14 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/rpicluster/vitals/relay/auth"
 )
@@ -108,6 +111,35 @@ func TestPackagesThatCannotBeReadAreTold(t *testing.T) {
 	}
 	l.file("packages/vitals-agent_1_amd64.deb", "x")
 	l.index()
+}
+
+// Something else than a file is not waited for.
+func TestAPipeIsNoFile(t *testing.T) {
+	for _, name := range []string{sumsName, "vitals-agent_1_amd64.deb"} {
+		l := newLab(t, auth.Required)
+		l.file("packages/vitals-agent_1_arm64.deb", "x")
+		if err := syscall.Mkfifo(filepath.Join(l.dir, "packages", name), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		answered := make(chan int, 1)
+		go func() { answered <- l.ask("GET", "/packages/", "", nil).Code }()
+		select {
+		case status := <-answered:
+			if want := map[bool]int{true: 500, false: 200}[name == sumsName]; status != want {
+				t.Errorf("%s: %d, want %d", name, status, want)
+			}
+		case <-time.After(time.Minute):
+			t.Fatalf("%s is waited for", name)
+		}
+	}
+	// Nor is one that has come into the place of a package meanwhile.
+	l := newLab(t, auth.Required)
+	if err := errors.Join(os.Mkdir(filepath.Join(l.dir, "packages"), 0o755), syscall.Mkfifo(filepath.Join(l.dir, "packages", "a"), 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.packages.open("a"); err == nil || !strings.Contains(err.Error(), "no regular file") {
+		t.Error(err)
+	}
 }
 
 func TestVersionsAreOrdered(t *testing.T) {
