@@ -54,7 +54,7 @@ of_program() {
 
 # installed is the version of vitals-agent that is there, as packages write it.
 installed() {
-	vitals-agent version 2>/dev/null | sed -n 's/^vitals-agent v\{0,1\}//p'
+	vitals-agent version 2>/dev/null | sed -n 's/^vitals-agent v\{0,1\}//p' | tr - '~'
 }
 
 # unpack installs a package: unpack FILE.

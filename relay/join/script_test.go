@@ -357,6 +357,12 @@ func TestTheScriptGoesStraightToJoining(t *testing.T) {
 		}
 	}
 	f("the same version", "0.2.0", n.joins())
+	f("another version", "0.2.0-rc1", "dpkg vitals-agent_0.2.0_armhf.deb\n"+n.joins())
+	n.lab.file("packages/vitals-agent_0.3.0~rc1_armhf.deb", "one before a release")
+	f("the same before a release", "0.3.0-rc1", n.joins())
+	if err := os.Remove(filepath.Join(n.lab.dir, "packages", "vitals-agent_0.3.0~rc1_armhf.deb")); err != nil {
+		t.Fatal(err)
+	}
 	f("an older version", "0.1.0", "dpkg vitals-agent_0.2.0_armhf.deb\n"+n.joins())
 	if err := os.RemoveAll(filepath.Join(n.lab.dir, "packages")); err != nil {
 		t.Fatal(err)
