@@ -68,6 +68,8 @@ func checkTags(tags map[string]string) error {
 		case value == "" || len(value) > maxTagValue || strings.HasSuffix(value, `\`) ||
 			strings.ContainsFunc(value, func(r rune) bool { return !unicode.IsPrint(r) || r == unicode.ReplacementChar }):
 			return fmt.Errorf("--tag %s: %.40q cannot be a tag's value", key, value)
+		case strings.Contains(value, "$") || strings.Contains(value, "@{"):
+			return fmt.Errorf("--tag %s: %.40q would be a variable or a secret in the node's file; leave $ and @{ out", key, value)
 		}
 	}
 	return nil

@@ -278,7 +278,7 @@ func TestWhatAnInviteMayBe(t *testing.T) {
 	for _, key := range []string{"", "host", "node", "time", "a b", "a=b", "1a", "a.b", strings.Repeat("a", 65)} {
 		f(time.Hour, 1, map[string]string{key: "v"})
 	}
-	for _, value := range []string{"", "a\nb", `a\`, "a\x00", "a\xff", strings.Repeat("a", maxTagValue+1)} {
+	for _, value := range []string{"$5", "${HOME}", "@{a:b}", "", "a\nb", `a\`, "a\x00", "a\xff", strings.Repeat("a", maxTagValue+1)} {
 		f(time.Hour, 1, map[string]string{"k": value})
 	}
 	l.invite(time.Hour, 1)
