@@ -18,6 +18,8 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/go-plugin"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/rpicluster/vitals/agent/program"
 	"github.com/rpicluster/vitals/agent/program/programtest"
@@ -141,6 +143,8 @@ func (f *fake) Gather(_ context.Context, r *proto.GatherRequest) (*proto.GatherR
 		select {}
 	case does("freeze"):
 		_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP)
+	case does("deny"):
+		return nil, status.Error(codes.NotFound, "the sensor is not there")
 	case does("exit"):
 		os.Exit(3)
 	case does("panic"):

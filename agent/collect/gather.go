@@ -61,12 +61,14 @@ func (in *instance) limit(every time.Duration) time.Duration {
 	return limit
 }
 
-// ask gathers within limit. A process that dies under the call has cost this
-// tick nothing if its successor answers in what is left of the time.
+// ask gathers within limit, and once more where the process has died under the
+// call, or does not know the instance: that has cost this tick nothing if the
+// answer comes in what is left of the time.
 func (in *instance) ask(ctx context.Context, limit time.Duration, nano int64) (*proto.GatherReply, error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	var failed *program.Process
+	again := false
 	for {
 		g, known := in.host()
 		p, err := g.process(ctx, failed, false)
@@ -87,14 +89,15 @@ func (in *instance) ask(ctx context.Context, limit time.Duration, nano int64) (*
 			in.inTime()
 			return reply, nil
 		}
-		if code := status.Code(err); failed == nil && (code == codes.Unavailable || code == codes.NotFound) {
-			if code == codes.Unavailable {
-				failed = p
-			}
-			in.forget()
-			continue
+		code := status.Code(err)
+		if again || code != codes.Unavailable && code != codes.NotFound {
+			return nil, in.failed(p, err, limit)
 		}
-		return nil, in.failed(p, err, limit)
+		again = true
+		if code == codes.Unavailable {
+			failed = p
+		}
+		in.forget()
 	}
 }
 

@@ -67,3 +67,27 @@ func TestCheckAsksTheDropIns(t *testing.T) {
 		t.Errorf("%q", warnings)
 	}
 }
+
+// A program that means its sensor, and not the instance, is not asked again and
+// again until the time is over.
+func TestAnAnswerOfNotFoundIsTakenTheSecondTime(t *testing.T) {
+	l := newLab(t)
+	l.config.Once = true
+	l.add("a", "steady", nil)
+	s, err := Start(t.Context(), l.config)
+	defer s.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.tell("a", "deny")
+	if err := s.GatherAll(t.Context()); err == nil || err.Error() != "a: the sensor is not there" {
+		t.Error(err)
+	}
+	l.untell("a", "deny")
+	if err := s.GatherAll(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := l.of("a"); len(got) != 1 || !strings.Contains(string(got[0].Fields), ",gathers=3i,") {
+		t.Errorf("asked more than three times for two readings: %+v", got)
+	}
+}
