@@ -1,6 +1,7 @@
 package collect
 
 import (
+	"bytes"
 	"fmt"
 	"hash/maphash"
 	"time"
@@ -73,6 +74,22 @@ func (d *drops) add(reason string, text []byte) {
 		}
 	}
 	*d = append(*d, drop{reason, text, 1})
+}
+
+// maxBad bounds how many bad lines of one answer are looked at, for the scanner
+// keeps account of each: one of four megabytes may hold two million.
+const maxBad = 5000
+
+// rest leaves out what the scanner has not read of body, and returns what it has.
+func (d *drops) rest(body []byte, report line.Report) (read []byte) {
+	end := report.Bad[len(report.Bad)-1].End
+	_, rest, _ := bytes.Cut(body[end:], []byte("\n"))
+	lines := bytes.Count(rest, []byte("\n"))
+	if report.Unterminated {
+		lines++
+	}
+	*d = append(*d, drop{fmt.Sprintf("they come after %d bad lines in one answer", maxBad), rest, lines})
+	return body[:end]
 }
 
 // count is how many lines were left out.

@@ -5,11 +5,13 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/rpicluster/vitals/agent/config"
+	"github.com/rpicluster/vitals/agent/program"
 )
 
 // pass lets a refiner of in have replies, one for each tick, and returns the
@@ -110,6 +112,37 @@ func TestMemoryOfSeriesIsBounded(t *testing.T) {
 	}
 	if n := len(r.bounds.known); n != 100 {
 		t.Errorf("%d series are remembered", n)
+	}
+}
+
+// A program that prints anything but lines does not make the agent keep account
+// of each of them.
+func TestMemoryOfBadLinesIsBounded(t *testing.T) {
+	const lines = program.MaxReply / 2
+	r := newRefiner(config.Input{}, nil, func(context.Context, []byte, int) {}, slog.New(slog.DiscardHandler))
+	reply := bytes.Repeat([]byte("x\n"), lines)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	n, bad := r.pass(t.Context(), reply, 1)
+	runtime.ReadMemStats(&after)
+	if n != 0 || bad != lines {
+		t.Errorf("%d lines passed, %d were dropped of %d", n, bad, lines)
+	}
+	if took := after.TotalAlloc - before.TotalAlloc; took > 2*program.MaxReply {
+		t.Errorf("%d bytes were taken for an answer of %d", took, len(reply))
+	}
+}
+
+func TestWhatComesAfterTooManyBadLinesIsDropped(t *testing.T) {
+	broken := strings.Repeat("x\n", maxBad)
+	for _, end := range []string{"", "\n"} {
+		lines, bad, log := pass(t, config.Input{}, time.Second, "m v=1\n"+broken[:len(broken)/2]+"m v=2\n"+broken+"m v=3\nx"+end, "m v=4\n"+broken+"m v=5\n")
+		if want := "m v=1\nm v=2\nm v=4\nm v=5\n"; unstamped(lines) != want || bad != maxBad*5/2+2 {
+			t.Errorf("%d dropped, came through:\n%s", bad, lines)
+		}
+		if !strings.Contains(log, `reason="they come after 5000 bad lines in one answer"`) {
+			t.Error(log)
+		}
 	}
 }
 

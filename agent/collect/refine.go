@@ -46,6 +46,7 @@ type refiner struct {
 
 func newRefiner(in config.Input, global map[string]string, sink Sink, log *slog.Logger) *refiner {
 	r := &refiner{input: in, global: global, sink: sink, log: log, bounds: newBounds(in), warned: map[string]bool{}}
+	r.scanner.MaxBad = maxBad
 	r.edit = line.Edit{
 		Name: in.NameOverride, Prefix: in.Prefix, Suffix: in.Suffix,
 		KeepTag: in.Filter.KeepTag(), KeepField: in.Filter.KeepField(),
@@ -109,6 +110,9 @@ func (r *refiner) pass(ctx context.Context, body []byte, tickUnixNano int64) (n,
 	report := r.scanner.Scan(body, line.Nanosecond)
 	for _, b := range report.Bad {
 		dropped.add(b.Reason, body[b.Start:b.End])
+	}
+	if report.GivenUp {
+		body = dropped.rest(body, report)
 	}
 	if len(report.Bad) > 0 {
 		r.sound = line.AppendSound(r.sound[:0], body, report, line.Nanosecond, tickUnixNano)
