@@ -109,7 +109,7 @@ func (g *group) live(ctx context.Context, b *backoff) (again bool) {
 		g.publish(nil, err, false)
 		g.started()
 		g.scatter()
-		return false
+		return len(g.members()) > 0 // what a reload has brought meanwhile
 	}
 	g.publish(nil, err, false)
 	g.log.Warn("plugin ended, starting it again", "error", err, "in", delay.Round(time.Millisecond))

@@ -361,6 +361,34 @@ func TestAnInstanceThatKeepsCrashingTheSharedProcess(t *testing.T) {
 	l.more("culprit", 2)
 }
 
+// An input that comes while the others leave the process that they share is not
+// left behind in it.
+func TestAnInputThatComesWhileTheOthersArePartedIsGathered(t *testing.T) {
+	l := newLab(t)
+	l.config.restartDelay = 10 * time.Millisecond
+	l.add("culprit", "steady", nil)
+	l.add("other", "steady", nil)
+	l.add("late", "steady", nil)
+	late := l.config.Inputs[2]
+	l.config.Inputs = l.config.Inputs[:2]
+	l.start()
+	l.more("other", 1)
+	comes := l.s.instance(late)
+	for _, in := range l.s.all() {
+		leave := in.isolate
+		in.isolate = func(in *instance) {
+			leave(in)
+			if g, _ := comes.host(); g == nil {
+				l.s.place(comes)
+			}
+		}
+	}
+	l.status("culprit") // after which its group sees the change
+	l.tell("culprit", "exit")
+	l.until("they are parted", func() bool { return strings.Contains(l.log.String(), "keeps crashing") })
+	l.until("its program runs", func() bool { g, _ := comes.host(); return g != nil && g.running() != nil })
+}
+
 func TestBadLinesAreDroppedOneByOne(t *testing.T) {
 	l := newLab(t)
 	l.add("a", "steady", nil)
