@@ -3,9 +3,12 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
+	"reflect"
+	"slices"
 	"time"
 
 	"github.com/rpicluster/vitals/internal/glob"
@@ -16,38 +19,58 @@ import (
 	"github.com/rpicluster/vitals/relay/queue"
 )
 
+// alerting is what alerts go by: when they fire, and who is told.
+type alerting struct {
+	rules   []alert.Rule
+	targets []config.AlertTarget
+}
+
+// alertingOf is what a node file says of it.
+func (r *relay) alertingOf(c *config.Config) alerting {
+	a := alerting{rules: c.Alerts}
+	lines := config.AlertTarget{Name: config.LineTarget, Kind: config.LineTarget, Enabled: r.linesHaveADatabase(c.Destinations)}
+	for _, t := range c.AlertTargets {
+		if t.Kind == config.LineTarget {
+			lines = t
+		} else if t.Enabled {
+			a.targets = append(a.targets, t)
+		}
+	}
+	if lines.Enabled {
+		a.targets = append(a.targets, lines)
+	}
+	return a
+}
+
 // newAlerts makes the alerts of the node file, and whom they are told to.
 func (r *relay) newAlerts() (*alert.Engine, error) {
 	host, err := os.Hostname()
 	if err != nil {
 		return nil, err
 	}
-	c := alert.Config{
-		Rules: r.config.Alerts, Nodes: r.fleet.Nodes, Destinations: r.destinationStatus, ForgetAfter: r.config.Fleet.ForgetAfter.Std(),
+	r.alerting = r.alertingOf(r.config)
+	targets, err := r.newTargets(r.alerting.targets)
+	if err != nil {
+		return nil, err
+	}
+	return alert.New(alert.Config{
+		Rules: r.alerting.rules, Targets: targets, Nodes: r.fleet.Nodes, Destinations: r.destinationStatus, ForgetAfter: r.config.Fleet.ForgetAfter.Std(),
 		Directory: r.config.DataDirectory, Relay: host, Now: time.Now, Logger: r.log,
-	}
-	lines := config.AlertTarget{Name: config.LineTarget, Kind: config.LineTarget, Enabled: r.linesHaveADatabase()}
-	for _, t := range r.config.AlertTargets {
-		if t.Kind == config.LineTarget {
-			lines = t
-			continue
-		}
-		if !t.Enabled {
-			continue
-		}
-		made, err := newTarget(&t)
-		if err != nil {
-			return nil, err
-		}
-		c.Targets = append(c.Targets, made)
-	}
-	if lines.Enabled {
-		c.Targets = append(c.Targets, alert.Target{Name: lines.Name, Kind: lines.Kind, Sender: alert.Lines{Write: r.alertLines(lines.Database)}, Always: true})
-	}
-	return alert.New(c)
+	})
 }
 
-func newTarget(t *config.AlertTarget) (alert.Target, error) {
+func (r *relay) newTargets(of []config.AlertTarget) (targets []alert.Target, err error) {
+	for i := range of {
+		made, err := r.newTarget(&of[i])
+		if err != nil {
+			return nil, fmt.Errorf("alert target %q: %w", of[i].Name, err)
+		}
+		targets = append(targets, made)
+	}
+	return targets, nil
+}
+
+func (r *relay) newTarget(t *config.AlertTarget) (alert.Target, error) {
 	made := alert.Target{Name: t.Name, Kind: t.Kind, Quiet: t.Hours}
 	for _, text := range t.Alerts {
 		g, err := glob.Compile(text)
@@ -56,7 +79,11 @@ func newTarget(t *config.AlertTarget) (alert.Target, error) {
 		}
 		made.Alerts = append(made.Alerts, g)
 	}
-	if t.Kind == config.CommandTarget {
+	switch t.Kind {
+	case config.LineTarget:
+		made.Sender, made.Always = alert.Lines{Write: r.alertLines(t.Database)}, true
+		return made, nil
+	case config.CommandTarget:
 		made.Sender = alert.Command{Argv: t.Command, Timeout: t.Timeout.Std()}
 		return made, nil
 	}
@@ -68,9 +95,9 @@ func newTarget(t *config.AlertTarget) (alert.Target, error) {
 // linesHaveADatabase reports whether the relay's own database is sure to be
 // where lines would go: one that is missing would hold up a destination, and
 // with it everybody's lines.
-func (r *relay) linesHaveADatabase() bool {
+func (r *relay) linesHaveADatabase(destinations []config.Destination) bool {
 	own := r.ownDatabase().Database
-	for _, d := range r.config.Destinations {
+	for _, d := range destinations {
 		wants := d.Wants()
 		if wants != nil && !wants(own) || d.Database+d.Bucket != "" {
 			continue
@@ -80,6 +107,46 @@ func (r *relay) linesHaveADatabase() bool {
 		}
 	}
 	return own != ""
+}
+
+// changeAlerts puts other rules and targets in the place of those there are. A
+// target whose table is what it was is not touched. r.reloading is held.
+func (r *relay) changeAlerts(is alerting, targets []alert.Target, done *changes) error {
+	was := r.alerting
+	rules := differing(was.rules, is.rules, func(a alert.Rule) string { return a.Name })
+	told := differing(was.targets, is.targets, func(t config.AlertTarget) string { return t.Name })
+	if len(rules)+len(told) == 0 {
+		return nil
+	}
+	var kept []string
+	for _, t := range is.targets {
+		if !slices.Contains(told, t.Name) {
+			kept = append(kept, t.Name)
+		}
+	}
+	if err := r.alerts.Change(is.rules, targets, kept); err != nil {
+		return err
+	}
+	r.alerting, done.Alerts = is, append(rules, told...)
+	return nil
+}
+
+// differing names what is in one of two lists only, or is not the same in both.
+func differing[T any](was, is []T, name func(T) string) (names []string) {
+	find := func(list []T, n string) any {
+		for _, x := range list {
+			if name(x) == n {
+				return x
+			}
+		}
+		return nil
+	}
+	for _, x := range slices.Concat(was, is) {
+		if n := name(x); !slices.Contains(names, n) && !reflect.DeepEqual(find(was, n), find(is, n)) {
+			names = append(names, n)
+		}
+	}
+	return names
 }
 
 // alertLines writes lines into the queue, like a write.

@@ -67,7 +67,7 @@ func runCommands() []subcommand {
 		{words: "run", usage: "[--config FILE]", help: "", run: run},
 		{words: "config check", usage: "[--config FILE]", help: "say what is wrong with the node file",
 			run: func(_ context.Context, c *call) error { return checkConfig(c.flags, c.stdout) }},
-		{words: "reload", usage: "[--json]", help: "read the node file again: destinations, and\nthe files with tokens and certificates",
+		{words: "reload", usage: "[--json]", help: "read the node file again: destinations, alerts,\nand the files with tokens and certificates",
 			run: func(ctx context.Context, c *call) error { return askReload(ctx, c.stdout, c.json) }},
 	}
 }

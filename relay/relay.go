@@ -64,7 +64,8 @@ type relay struct {
 
 	// reloading is held during a reload; it comes before mu.
 	reloading sync.Mutex
-	closed    bool // no reload any more
+	closed    bool     // no reload any more
+	alerting  alerting // what the alerts go by
 
 	mu           sync.Mutex
 	destinations []*destination  // in the order of the node file

@@ -24,6 +24,8 @@ type changes struct {
 	Added   []string `json:"added"`
 	Changed []string `json:"changed"`
 	Removed []string `json:"removed"`
+	// Alerts names the rules and targets that came, changed or went.
+	Alerts []string `json:"alerts"`
 	// Restart names what has changed in the file and needs a restart.
 	Restart []string `json:"needs_restart"`
 }
@@ -47,7 +49,7 @@ func (r *relay) reload(ctx context.Context) (*changes, error) {
 		r.log.Error("the node file is not read again; everything goes on as it was", "error", err)
 		return nil, err
 	}
-	r.log.Info("the node file was read again", "kept", done.Kept, "added", done.Added, "changed", done.Changed, "removed", done.Removed)
+	r.log.Info("the node file was read again", "kept", done.Kept, "added", done.Added, "changed", done.Changed, "removed", done.Removed, "alerts", done.Alerts)
 	if len(done.Restart) > 0 {
 		r.log.Warn("what has changed in the node file needs a restart", "options", done.Restart)
 	}
@@ -66,11 +68,17 @@ func (r *relay) tryReload(ctx context.Context) (*changes, error) {
 			return nil, fmt.Errorf("destination %q: %w", d.Name, err)
 		}
 	}
+	alerts := r.alertingOf(c)
+	targets, err := r.newTargets(alerts.targets)
+	if err != nil {
+		return nil, err
+	}
 	if err := r.reloadSecrets(); err != nil {
 		return nil, err
 	}
 	done := &changes{Restart: r.needsRestart(c)}
-	return done, r.replace(ctx, c.Destinations, clients, done)
+	err = r.replace(ctx, c.Destinations, clients, done)
+	return done, errors.Join(err, r.changeAlerts(alerts, targets, done))
 }
 
 // reloadSecrets reads what else is in files: tokens, and certificates of the
@@ -94,7 +102,7 @@ func (r *relay) needsRestart(c *config.Config) (names []string) {
 	was, is := reflect.ValueOf(*r.config), reflect.ValueOf(*c)
 	for i := range was.NumField() {
 		name := was.Type().Field(i).Name
-		if name == "Path" || name == "Warnings" || name == "Destinations" {
+		if slices.Contains([]string{"Path", "Warnings", "Destinations", "Alerts", "AlertTargets"}, name) {
 			continue
 		}
 		if !reflect.DeepEqual(was.Field(i).Interface(), is.Field(i).Interface()) {
@@ -106,11 +114,8 @@ func (r *relay) needsRestart(c *config.Config) (names []string) {
 
 // optionOf is the option, or the table, that fills a field of config.Config.
 func optionOf(field string) string {
-	switch field {
-	case "DataDirectory":
+	if field == "DataDirectory" {
 		return "relay.data_directory"
-	case "AlertTargets":
-		return "relay.alert_targets"
 	}
 	return "relay." + strings.ToLower(field)
 }
@@ -228,6 +233,9 @@ func askReload(ctx context.Context, stdout io.Writer, asJSON bool) error {
 		}
 	}
 	fmt.Fprintln(stdout, "destinations:", strings.Join(parts, ", "))
+	if len(done.Alerts) > 0 {
+		fmt.Fprintln(stdout, "alerts: changed", strings.Join(done.Alerts, ", "))
+	}
 	if len(done.Restart) > 0 {
 		fmt.Fprintln(stdout, "changed, but in effect only after a restart:", strings.Join(done.Restart, ", "))
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
+	"encoding/json"
 	"encoding/pem"
 	"fmt"
 	"math/big"
@@ -18,6 +19,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/rpicluster/vitals/relay/alert"
 )
 
 // destinationTable is the table of a destination in a node file.
@@ -122,11 +125,10 @@ func TestReloadSaysWhatNeedsARestart(t *testing.T) {
 	config := nodeFile(t, t.TempDir(), nil)
 	p := start(t, config)
 	text := strings.Replace(string(must(os.ReadFile(config))), "127.0.0.1:0", "127.0.0.1:1", 1)
-	if err := os.WriteFile(config, []byte(text+"[relay.limits]\nmax_body = \"1MB\"\n[relay.queue]\nkept_age = \"1h\"\n"+
-		"[[relay.alerts]]\nkind = \"down\"\nfor = \"1h\"\n[[relay.alert_targets]]\nkind = \"command\"\ncommand = [\"/bin/true\"]\n"), 0o600); err != nil {
+	if err := os.WriteFile(config, []byte(text+"[relay.limits]\nmax_body = \"1MB\"\n[relay.queue]\nkept_age = \"1h\"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	reloaded(t, "destinations: 0 kept\nchanged, but in effect only after a restart: relay.listen, relay.limits, relay.queue, relay.alerts, relay.alert_targets")
+	reloaded(t, "destinations: 0 kept\nchanged, but in effect only after a restart: relay.listen, relay.limits, relay.queue")
 	p.write("m,host=a v=1 1\n")
 }
 
@@ -266,4 +268,107 @@ func (db *influxd) text() string {
 	db.mu.Lock()
 	defer db.mu.Unlock()
 	return "\n" + strings.Join(db.lines, "\n") + "\n"
+}
+
+// tellsTo is a server that alerts are posted to.
+type tellsTo struct {
+	*httptest.Server
+	mu   sync.Mutex
+	told []string // "firing ram a"
+}
+
+func newTellsTo(t *testing.T) *tellsTo {
+	h := &tellsTo{}
+	h.Server = httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		var m alert.Message
+		if err := json.NewDecoder(r.Body).Decode(&m); err != nil {
+			t.Error(err)
+		}
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.told = append(h.told, m.Status+" "+m.Alert+" "+m.Node)
+	}))
+	t.Cleanup(h.Close)
+	return h
+}
+
+func (h *tellsTo) heard() string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return strings.Join(h.told, ", ")
+}
+
+// Rules and targets come, change and go; nothing is told twice, and what fires is
+// not forgotten.
+func TestReloadOfAlerts(t *testing.T) {
+	a, b := newTellsTo(t), newTellsTo(t)
+	config := nodeFile(t, t.TempDir(), nil)
+	head := string(must(os.ReadFile(config)))
+	edit := func(tables ...string) {
+		t.Helper()
+		if err := os.WriteFile(config, []byte(head+strings.Join(tables, "")), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rule := func(text string) string { return "[[relay.alerts]]\nkind = \"ram\"\nfor = \"0s\"\n" + text + "\n" }
+	target := func(name string, h *tellsTo) string {
+		return fmt.Sprintf("[[relay.alert_targets]]\nkind = \"webhook\"\nname = %q\nurl = %q\n", name, h.URL)
+	}
+	edit(rule("above = 50"), target("a", a))
+	p := start(t, config)
+	writing := func(what string, done func() bool) {
+		t.Helper()
+		n := 0
+		p.eventually(what, func() bool {
+			if n++; n%20 == 1 {
+				p.write(fmt.Sprintf("mem,host=pi used_percent=90 %d\n", time.Now().UnixNano()))
+			}
+			return done()
+		})
+	}
+	writing("a is told", func() bool { return a.heard() == "firing ram pi" })
+	edit(rule("above = 95\nclear_below = 80"), target("a", a), target("b", b))
+	reloaded(t, "destinations: 0 kept\nalerts: changed ram, b")
+	writing("the new one is told what still fires", func() bool { return b.heard() == "firing ram pi" })
+	reloaded(t, "destinations: 0 kept")
+	edit(rule("enabled = false"), target("a", a), target("b", b))
+	if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	writing("both are told that it is over", func() bool {
+		return a.heard() == "firing ram pi, clear ram pi" && b.heard() == "firing ram pi, clear ram pi"
+	})
+	edit(rule("above = \"much\""), target("a", a))
+	if _, err := command(t, "reload"); err == nil {
+		t.Error("a mistake in an alert is taken")
+	}
+	edit(rule("above = 50"), target("b", b))
+	reloaded(t, "destinations: 0 kept\nalerts: changed ram, a")
+	writing("it fires again", func() bool { return strings.HasSuffix(b.heard(), "clear ram pi, firing ram pi") })
+	if a.heard() != "firing ram pi, clear ram pi" {
+		t.Errorf("who went is told %s", a.heard())
+	}
+}
+
+// The relay writes lines of alerts only where their database is sure to be, also
+// of destinations that came later.
+func TestLinesOfAlertsAfterAReload(t *testing.T) {
+	db := newInflux(t)
+	config := nodeFile(t, t.TempDir(), map[string]string{"a": db.URL})
+	start(t, config)
+	targets := func() string {
+		out, err := command(t, "alerts", "list")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	if out := targets(); !strings.Contains(out, "\nline ") {
+		t.Errorf("no lines are written:\n%s", out)
+	}
+	rewrite(t, config, destinationTable("a", db.URL, ""), destinationTable("two", db.URL, "version = 2\nrequired = false"))
+	reloaded(t, "destinations: 1 kept, added two\nalerts: changed line")
+	if out := targets(); strings.Contains(out, "\nline ") {
+		t.Errorf("lines are written for a bucket that there may not be:\n%s", out)
+	}
 }

@@ -5,7 +5,6 @@ package alert
 import (
 	"context"
 	"crypto/rand"
-	"fmt"
 	"log/slog"
 	"maps"
 	"slices"
@@ -41,16 +40,18 @@ type Config struct {
 // finds, when it does, only what is still worth telling.
 type Engine struct {
 	config  Config
-	rules   []*Rule
-	targets []*target
 	started time.Time
 
 	saving  sync.Mutex // before mu: one save at a time
 	unsaved bool       // the last one failed; guarded by saving
 
-	mu    sync.Mutex
-	state state
-	saved []Alert // as it was saved last
+	mu      sync.Mutex
+	rules   []*Rule
+	targets []*target
+	leaving []*target     // that were let go of, and may still tell something
+	begin   func(*target) // lets a target work; nil: the engine does not run
+	state   state
+	saved   []Alert // as it was saved last
 }
 
 // New makes an engine that goes on where an earlier one has ended.
@@ -62,15 +63,12 @@ func New(config Config) (*Engine, error) {
 		config.Logger = slog.New(slog.DiscardHandler)
 	}
 	e := &Engine{config: config, started: config.Now()}
-	for i := range config.Rules {
-		r := config.Rules[i]
-		if err := r.compile(); err != nil {
-			return nil, fmt.Errorf("alert %q: %w", r.Name, err)
-		}
-		e.rules = append(e.rules, &r)
+	var err error
+	if e.rules, err = compile(config.Rules); err != nil {
+		return nil, err
 	}
 	for _, t := range config.Targets {
-		e.targets = append(e.targets, &target{Target: t, engine: e, wake: make(chan struct{}, 1)})
+		e.targets = append(e.targets, e.newTarget(t))
 	}
 	if err := e.load(); err != nil {
 		config.Logger.Warn("what was told of alerts is not known; it may be told again", "error", err)
@@ -92,9 +90,22 @@ const (
 // tells, until ctx ends.
 func (e *Engine) Run(ctx context.Context) {
 	var work sync.WaitGroup
+	e.mu.Lock()
+	e.begin = func(t *target) { work.Go(func() { t.run(ctx) }) }
 	for _, t := range e.targets {
-		work.Go(func() { t.run(ctx) })
+		e.begin(t)
 	}
+	e.mu.Unlock()
+	e.watch(ctx)
+	e.mu.Lock()
+	e.begin = nil
+	e.mu.Unlock()
+	work.Wait()
+	e.save()
+}
+
+// watch judges until ctx ends.
+func (e *Engine) watch(ctx context.Context) {
 	second, save := time.NewTicker(time.Second), time.NewTicker(pendingEvery)
 	defer second.Stop()
 	defer save.Stop()
@@ -122,8 +133,6 @@ func (e *Engine) Run(ctx context.Context) {
 			pending = n
 		}
 	}
-	work.Wait()
-	e.save()
 }
 
 // agePending drops what was pending of nodes that nobody knows any more, and
@@ -145,7 +154,7 @@ func (e *Engine) publish() {
 }
 
 func (e *Engine) wake() {
-	for _, t := range e.targets {
+	for _, t := range e.all() {
 		select {
 		case t.wake <- struct{}{}:
 		default:
@@ -153,8 +162,16 @@ func (e *Engine) wake() {
 	}
 }
 
-func (e *Engine) target(name string) *target {
-	for _, t := range e.targets {
+// all are the targets of this moment.
+func (e *Engine) all() []*target {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.Clone(e.targets)
+}
+
+// named returns the target of that name, or nil.
+func named(targets []*target, name string) *target {
+	for _, t := range targets {
 		if t.Name == name {
 			return t
 		}
@@ -165,7 +182,7 @@ func (e *Engine) target(name string) *target {
 // judge applies every rule, and reports whether an alert has begun or ended.
 func (e *Engine) judge() (changed bool) {
 	nodes, destinations := e.config.Nodes(), e.config.Destinations()
-	now := e.config.Now().Round(0)
+	now := e.config.Now()
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	firing := map[key]*Alert{}
@@ -178,6 +195,9 @@ func (e *Engine) judge() (changed bool) {
 	look := func(r *Rule, rise Alert, lasts time.Duration, judge func(was *Alert) finding) {
 		k := key{r.Name, rise.subject()}
 		was := firing[k]
+		if was != nil && was.Kind != r.Kind {
+			was = nil // of another rule, which had this name before
+		}
 		if was != nil {
 			seen[k] = true
 		}
@@ -211,7 +231,7 @@ func (e *Engine) apply(r *Rule, k key, f finding, fires *Alert, rise Alert, last
 		if fires != nil {
 			return false
 		}
-		if !pending {
+		if !pending || since.After(now) { // by a clock that was set back since
 			since = now
 			e.state.Pending[k] = now
 		}
@@ -240,9 +260,13 @@ func (e *Engine) apply(r *Rule, k key, f finding, fires *Alert, rise Alert, last
 	return false
 }
 
+// clear ends an alert. Where the clock was set back meanwhile, it does not end
+// before it began: else the line of its beginning would be the last of it.
 func (e *Engine) clear(a *Alert, now time.Time) {
-	a.Cleared = now
-	e.config.Logger.Info("an alert is over", "alert", a.Name, "of", a.subject(), "after", now.Sub(a.Since).Round(time.Second))
+	if a.Cleared = now; now.Round(0).Before(a.Since.Round(0)) {
+		a.Cleared = a.Since.Add(max(0, now.Sub(a.Since)))
+	}
+	e.config.Logger.Info("an alert is over", "alert", a.Name, "of", a.subject(), "after", a.lasted())
 }
 
 // endOrphans ends the alerts of rules and destinations that are not configured
@@ -255,6 +279,7 @@ func (e *Engine) endOrphans(firing map[key]*Alert, seen map[key]bool, now time.T
 		}
 		i := slices.IndexFunc(e.rules, func(r *Rule) bool { return r.Name == a.Name && r.Kind == a.Kind && r.covers(a.subject()) })
 		if i < 0 || a.Destination != "" || e.config.ForgetAfter > 0 && now.Sub(a.Since) > e.config.ForgetAfter {
+			a.Unwatched = true
 			e.clear(a, now)
 			changed = true
 		}
@@ -267,7 +292,8 @@ func (e *Engine) Forget(node string) {
 	e.mu.Lock()
 	for _, a := range e.state.Alerts {
 		if a.fires() && a.Node == node {
-			e.clear(a, e.config.Now().Round(0))
+			a.Unwatched = true
+			e.clear(a, e.config.Now())
 		}
 	}
 	for k := range e.state.Pending {

@@ -40,7 +40,10 @@ func (e *Engine) message(a *Alert) Message {
 	if !a.fires() {
 		m.ID, m.Status, m.Time = a.ID+"-clear", "clear", a.Cleared
 		m.Title += " is over"
-		m.Text = fmt.Sprintf("%s: %s is over, after %s", a.subject(), a.Name, a.Cleared.Sub(a.Since).Round(time.Second))
+		m.Text = fmt.Sprintf("%s: %s is over, after %s", a.subject(), a.Name, a.lasted())
+		if a.Unwatched {
+			m.Text += ", as it is not watched any more"
+		}
 	}
 	return m
 }

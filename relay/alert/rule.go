@@ -1,6 +1,7 @@
 package alert
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -59,16 +60,19 @@ type Rule struct {
 	globs []*glob.Glob
 }
 
-// compile reads the patterns.
-func (r *Rule) compile() error {
-	for _, text := range r.Subjects {
-		g, err := glob.Compile(text)
-		if err != nil {
-			return err
+// compile reads the patterns of rules.
+func compile(rules []Rule) (compiled []*Rule, err error) {
+	for _, r := range rules {
+		for _, text := range r.Subjects {
+			g, err := glob.Compile(text)
+			if err != nil {
+				return nil, fmt.Errorf("alert %q: %w", r.Name, err)
+			}
+			r.globs = append(r.globs, g)
 		}
-		r.globs = append(r.globs, g)
+		compiled = append(compiled, &r)
 	}
-	return nil
+	return compiled, nil
 }
 
 func (r *Rule) covers(subject string) bool {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -31,6 +32,10 @@ type Alert struct {
 	Above       float64   `json:"above,omitempty"`
 	Text        string    `json:"text"`
 
+	// Unwatched says that it is over because nobody looks any more, whether or not
+	// all is well.
+	Unwatched bool `json:"unwatched,omitempty"`
+
 	// Told are the targets that have been told that it fires, and not yet that
 	// it is over.
 	Told []string `json:"told,omitempty"`
@@ -45,6 +50,9 @@ type Alert struct {
 func (a *Alert) subject() string { return a.Node + a.Destination }
 
 func (a *Alert) fires() bool { return a.Cleared.IsZero() }
+
+// lasted is how long an alert lasted that is over.
+func (a *Alert) lasted() time.Duration { return a.Cleared.Sub(a.Since).Round(time.Second) }
 
 // knows reports whether a target has been told that the alert fires, or may
 // have been: that it is over must be told in both cases.
@@ -142,16 +150,24 @@ func (e *Engine) load() error {
 	if e.state.Pending == nil {
 		e.state.Pending = pending{}
 	}
-	gone := func(name string) bool { return e.target(name) == nil }
+	e.strike(e.rules)
+	return nil
+}
+
+// strike takes from the books who is not told any more, and what may not become
+// an alert any more: what no rule looks at, or one that was of another kind
+// among the rules before. mu is held.
+func (e *Engine) strike(before []*Rule) {
+	gone := func(name string) bool { return named(e.targets, name) == nil }
 	for _, a := range e.state.Alerts {
 		a.Told, a.Telling = slices.DeleteFunc(a.Told, gone), slices.DeleteFunc(a.Telling, gone)
 	}
-	for k := range e.state.Pending {
-		if !slices.ContainsFunc(e.rules, func(r *Rule) bool { return r.Name == k.rule }) {
-			delete(e.state.Pending, k)
-		}
-	}
-	return nil
+	maps.DeleteFunc(e.state.Pending, func(k key, _ time.Time) bool {
+		return !slices.ContainsFunc(e.rules, func(r *Rule) bool {
+			was := slices.IndexFunc(before, func(b *Rule) bool { return b.Name == r.Name && b.Kind == r.Kind })
+			return r.Name == k.rule && was >= 0 && r.covers(k.subject)
+		})
+	})
 }
 
 // save writes the state down. What it says is told only afterwards.

@@ -63,12 +63,12 @@ func (e *Engine) Status() Status {
 			s.Silences = append(s.Silences, x)
 		}
 	}
-	e.mu.Unlock()
-	slices.SortStableFunc(s.Firing, func(a, b Alert) int { return b.Since.Compare(a.Since) })
 	for _, r := range e.rules {
 		s.Rules = append(s.Rules, RuleStatus{*r, r.For.Seconds()})
 	}
-	for _, t := range e.targets {
+	e.mu.Unlock()
+	slices.SortStableFunc(s.Firing, func(a, b Alert) int { return b.Since.Compare(a.Since) })
+	for _, t := range e.all() {
 		s.Targets = append(s.Targets, t.status())
 	}
 	return s

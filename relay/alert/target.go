@@ -57,23 +57,42 @@ type target struct {
 	Target
 	engine *Engine
 	wake   chan struct{}
+	// after is the one that had its name before, which may still be telling
+	// something; nil: there was none.
+	after *target
+	stop  chan struct{} // closed when it is let go of
+	ended chan struct{} // closed when it tells nothing any more
 
 	mu            sync.Mutex
 	sent, refused int64
 	err           string
 }
 
+func (e *Engine) newTarget(t Target) *target {
+	return &target{Target: t, engine: e, wake: make(chan struct{}, 1), stop: make(chan struct{}), ended: make(chan struct{})}
+}
+
 // maxWait bounds for how long a target may ask to be left alone.
 const maxWait = 10 * time.Minute
 
-// run tells the target what it does not know, until ctx ends.
+// run tells the target what it does not know, until ctx ends or it is let go
+// of. What it is telling then it tells to its end.
 func (t *target) run(ctx context.Context) {
+	defer close(t.ended)
+	if t.after != nil {
+		select {
+		case <-ctx.Done():
+		case <-t.after.ended:
+		}
+		t.after = nil
+	}
 	var backoff influx.Backoff
-	for ctx.Err() == nil {
+	for ctx.Err() == nil && !t.stopped() {
 		due := t.due()
 		if len(due) == 0 {
 			select {
 			case <-ctx.Done():
+			case <-t.stop:
 			case <-t.wake:
 			}
 			continue
@@ -90,8 +109,22 @@ func (t *target) run(ctx context.Context) {
 		}
 		select {
 		case <-ctx.Done():
+		case <-t.stop:
 		case <-time.After(wait):
 		}
+	}
+}
+
+func (t *target) stopped() bool { return closed(t.stop) }
+
+func (t *target) hasEnded() bool { return closed(t.ended) }
+
+func closed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
 	}
 }
 
@@ -197,6 +230,10 @@ func (e *Engine) mark(target string, messages []Message, p progress) {
 		return slices.DeleteFunc(names, func(n string) bool { return n == target })
 	}
 	e.mu.Lock()
+	if named(e.targets, target) == nil { // it was let go of, and is in no book
+		p = notTold
+	}
+	overtaken := false // it was over before that it fires could be told
 	for i := range messages {
 		m := &messages[i]
 		j := slices.IndexFunc(e.state.Alerts, func(a *Alert) bool { return a.ID == m.of })
@@ -204,6 +241,7 @@ func (e *Engine) mark(target string, messages []Message, p progress) {
 		case j < 0:
 		case m.Firing():
 			a := e.state.Alerts[j]
+			overtaken = overtaken || !a.fires()
 			a.Telling = without(a.Telling)
 			if p == telling {
 				a.Telling = append(a.Telling, target)
@@ -216,7 +254,7 @@ func (e *Engine) mark(target string, messages []Message, p progress) {
 		}
 	}
 	e.mu.Unlock()
-	if p == told || p == telling && slices.ContainsFunc(messages, func(m Message) bool { return m.Firing() }) {
+	if p == told || p == notTold && overtaken || p == telling && slices.ContainsFunc(messages, func(m Message) bool { return m.Firing() }) {
 		e.save()
 	}
 }
@@ -238,7 +276,7 @@ type Tested struct {
 // it was taken.
 func (e *Engine) Test(ctx context.Context, name string) ([]Tested, error) {
 	var tested []Tested
-	for _, t := range e.targets {
+	for _, t := range e.all() {
 		if t.Always && name == "" || name != "" && t.Name != name {
 			continue
 		}

@@ -25,7 +25,7 @@ end
 complete -c vitals-relay -f
 complete -c vitals-relay -n "__vitals_relay_at ''" -a run -d 'run until SIGINT or SIGTERM, as without a command'
 complete -c vitals-relay -n "__vitals_relay_at ''" -a config -d 'check'
-complete -c vitals-relay -n "__vitals_relay_at ''" -a reload -d 'read the node file again: destinations, and the files with tokens and certificates'
+complete -c vitals-relay -n "__vitals_relay_at ''" -a reload -d 'read the node file again: destinations, alerts, and the files with tokens and certificates'
 complete -c vitals-relay -n "__vitals_relay_at ''" -a init -d 'make this machine the primary: node file, key, relay and agent'
 complete -c vitals-relay -n "__vitals_relay_at ''" -a status -d 'destinations, backlog, counters'
 complete -c vitals-relay -n "__vitals_relay_at ''" -a alive -d 'exit code 0 if a relay runs and answers, whether or not its destinations do'
