@@ -14,6 +14,7 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode/utf8"
 
 	"github.com/rpicluster/vitals/internal/control"
 	"github.com/rpicluster/vitals/relay/fleet"
@@ -232,6 +233,7 @@ func showPlacement(ctx context.Context, c *call) error {
 // showEvents prints what has happened, and with --follow what happens, until
 // ctx ends.
 func showEvents(ctx context.Context, c *call) error {
+	var columns eventColumns
 	for after := uint64(0); ; {
 		var events []fleet.Event
 		if err := askAPI(ctx, fmt.Sprintf("events?after=%d", after), &events); err != nil {
@@ -240,9 +242,10 @@ func showEvents(ctx context.Context, c *call) error {
 			}
 			return err
 		}
+		columns.widen(events)
 		for _, e := range events {
 			after = e.ID
-			if err := printEvent(c, e); err != nil {
+			if err := columns.print(c, e); err != nil {
 				return err
 			}
 		}
@@ -257,12 +260,23 @@ func showEvents(ctx context.Context, c *call) error {
 	}
 }
 
-// printEvent prints an event on a line of its own, so that both can be read
-// line by line.
-func printEvent(c *call, e fleet.Event) error {
+// eventColumns are how wide the columns of events are: as wide as the widest so
+// far, for of those that are followed nobody knows what is to come.
+type eventColumns struct{ node, kind int }
+
+func (w *eventColumns) widen(events []fleet.Event) {
+	for _, e := range events {
+		w.node = max(w.node, utf8.RuneCountInString(printable(e.Node)))
+		w.kind = max(w.kind, len(e.Kind))
+	}
+}
+
+// print prints an event on a line of its own, so that both forms can be read line
+// by line.
+func (w *eventColumns) print(c *call, e fleet.Event) error {
 	if c.json {
 		return json.NewEncoder(c.stdout).Encode(e)
 	}
-	_, err := fmt.Fprintf(c.stdout, "%s  %s  %s: %s\n", e.Time.Local().Format(time.DateTime), printable(e.Node), e.Kind, printable(e.Text))
+	_, err := fmt.Fprintf(c.stdout, "%s  %-*s  %-*s  %s\n", e.Time.Local().Format(time.DateTime), w.node, printable(e.Node), w.kind, e.Kind, printable(e.Text))
 	return err
 }

@@ -276,7 +276,7 @@ disk,host=pi-1,path=/ total=100i,used=93i,used_percent=93 %[1]d
 	f(1, []string{"there is no node of this name"}, "nodes", "show", "pi-9")
 	f(2, []string{"must be up, late, down or retired"}, "nodes", "--state", "dead")
 	f(2, []string{"top needs a terminal"}, "top")
-	f(0, []string{"gone  down: is down"}, "events")
+	f(0, []string{"gone  down  is down"}, "events")
 	f(0, []string{`"kind":"down"`}, "events", "--json")
 	f(0, []string{"gone is retired until it writes again"}, "nodes", "retire", "gone")
 	f(0, []string{"retired"}, "nodes", "--state", "retired")
@@ -303,7 +303,7 @@ func TestEventsAreFollowed(t *testing.T) {
 	p := r.start("vitals-relay", "events", "--follow") // its log is the relay's
 	eventually(t, time.Minute, func() string {
 		r.curl(fmt.Sprintf("mem,host=late-comer used_percent=9 %d\n", time.Now().UnixNano()))
-		if text := r.read("vitals-relay.log"); !strings.Contains(text, "late-comer  new: ") {
+		if text := r.read("vitals-relay.log"); !strings.Contains(text, "late-comer  new  ") {
 			return text
 		}
 		return ""
