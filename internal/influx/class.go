@@ -102,7 +102,7 @@ func classify(resp *http.Response, body []byte) *WriteError {
 	if stored(resp.StatusCode) {
 		return nil
 	}
-	e := &WriteError{Status: resp.StatusCode, RetryAfter: retryAfter(resp)}
+	e := &WriteError{Status: resp.StatusCode, RetryAfter: RetryAfter(resp)}
 	e.Message, e.named = message(resp, body)
 	if m := dropped().FindStringSubmatch(e.Message); m != nil {
 		e.Dropped, _ = strconv.Atoi(m[1])
@@ -195,8 +195,8 @@ func namedLines(data json.RawMessage) []named {
 	return nil
 }
 
-// retryAfter reads the header's seconds or date.
-func retryAfter(resp *http.Response) time.Duration {
+// RetryAfter reads the header of that name: seconds, or a date. 0: there is none.
+func RetryAfter(resp *http.Response) time.Duration {
 	value := resp.Header.Get("Retry-After")
 	if seconds, err := strconv.ParseFloat(value, 64); err == nil && seconds > 0 {
 		return time.Duration(min(seconds, 3600) * float64(time.Second))

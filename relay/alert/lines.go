@@ -27,7 +27,10 @@ func (l Lines) Send(ctx context.Context, messages []Message) error {
 }
 
 func appendLine(b []byte, m *Message) []byte {
-	b = append(b, fleet.AlertMeasurement+",alert="+tagValue(m.Alert)+",kind="+tagValue(string(m.Kind))...)
+	b = append(b, fleet.AlertMeasurement+",alert="+tagValue(m.Alert)...)
+	if m.Kind != "" { // a test is of none
+		b = append(b, ",kind="+tagValue(string(m.Kind))...)
+	}
 	if m.Destination != "" {
 		b = append(b, ",destination="+tagValue(m.Destination)...)
 	}

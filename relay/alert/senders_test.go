@@ -148,6 +148,11 @@ func TestAnswersOfAWebhook(t *testing.T) {
 	f(status(404), "*errors.errorString it answers 404 says no")
 	f(status(413), "alert.Refused it is refused for good: it answers 413 says no")
 	f(status(429, "Retry-After", "7"), "alert.Later it answers 429 says no")
+	var later Later
+	date := newScripted(t, status(503, "Retry-After", time.Now().Add(time.Hour).UTC().Format(http.TimeFormat)))
+	if err := webhook(t, WebhookConfig{URL: date.URL}).Send(t.Context(), samples()[:1]); !errors.As(err, &later) || later.After < 50*time.Minute {
+		t.Errorf("a date: %v, after %v", err, later.After)
+	}
 	f(status(500), "alert.Unsure it answers 500 says no")
 	f(status(503), "alert.Later it answers 503 says no")
 	f(func(w http.ResponseWriter, r *http.Request) { panic(http.ErrAbortHandler) }, "alert.Unsure EOF")
@@ -350,14 +355,14 @@ func TestLines(t *testing.T) {
 		got = append(got, lines...)
 		return nil
 	}}
-	all := samples()[:3]
+	all := samples()
 	all[0].Node = `a b,c=d\`
 	all[0].Text = "say \"no\"\\\nor else"
 	if err := l.Send(t.Context(), all); err != nil {
 		t.Fatal(err)
 	}
 	points, err := models.ParsePoints(got)
-	if err != nil || len(points) != 3 {
+	if err != nil || len(points) != 4 {
 		t.Fatal(err, string(got))
 	}
 	f := func(i int, tags string, fields models.Fields, at time.Time) {
@@ -371,6 +376,7 @@ func TestLines(t *testing.T) {
 	f(0, "[{alert temperature} {host a b,c=d} {kind temperature}]", models.Fields{"firing": 1, "text": `say "no"\ or else`, "value": 83.5}, start)
 	f(1, "[{alert temperature} {host pi \"7\"} {kind temperature}]", models.Fields{"firing": 0, "text": all[1].Text, "value": 83.5}, start.Add(90*time.Second))
 	f(2, "[{alert backlog} {destination influxdb} {kind backlog}]", models.Fields{"firing": 1, "text": all[2].Text}, start)
+	f(3, "[{alert test}]", models.Fields{"firing": 0, "text": all[3].Text}, start)
 }
 
 func TestATestIsTold(t *testing.T) {

@@ -10,9 +10,10 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
+
+	"github.com/rpicluster/vitals/internal/influx"
 )
 
 // WebhookConfig says where messages are posted to, and in which form.
@@ -145,8 +146,7 @@ func (w *Webhook) judge(resp *http.Response, body string) error {
 	case status/100 == 3:
 		return fmt.Errorf("it answers %d and wants to be asked elsewhere; write its final address", status)
 	case status == http.StatusTooManyRequests, status == http.StatusServiceUnavailable:
-		seconds, _ := strconv.Atoi(resp.Header.Get("Retry-After"))
-		return Later{time.Duration(max(0, min(seconds, 3600))) * time.Second, errors.New(text)}
+		return Later{influx.RetryAfter(resp), errors.New(text)}
 	case status == http.StatusBadRequest, status == http.StatusRequestEntityTooLarge, status == http.StatusUnprocessableEntity:
 		return Refused{text}
 	case status >= 500:

@@ -199,6 +199,7 @@ var ofTarget = map[string]string{
 }
 
 func (c *Config) decodeAlertTargets(s *nodefile.Section) []error {
+	lines := 0
 	return eachNamed(s, "alert_targets", "%q is the name of two targets; give each its own", func(table *nodefile.Section) (string, []error) {
 		t := AlertTarget{Enabled: true, Timeout: nodefile.Duration(10 * time.Second)}
 		errs := renamed(table, map[string]string{
@@ -211,6 +212,11 @@ func (c *Config) decodeAlertTargets(s *nodefile.Section) []error {
 			t.Name = t.Kind
 		}
 		errs = append(errs, t.validate(table)...)
+		if t.Kind == LineTarget {
+			if lines++; lines > 1 {
+				errs = append(errs, table.Errorf("kind", "there can be only one target that writes lines; remove the others"))
+			}
+		}
 		c.AlertTargets = append(c.AlertTargets, t)
 		return t.Name, errs
 	})
@@ -229,6 +235,9 @@ func (t *AlertTarget) validate(s *nodefile.Section) (errs []error) {
 	}
 	if !alertName.MatchString(t.Name) {
 		add("name", "%q is no name; use letters, digits, dots, dashes and underscores", t.Name)
+	}
+	if t.Name == LineTarget && t.Kind != LineTarget {
+		add("name", "%q is the name of the target that writes lines, which is there by itself; choose another", t.Name)
 	}
 	if t.Timeout < nodefile.Duration(100*time.Millisecond) {
 		add("timeout", "must be at least 100ms")

@@ -122,4 +122,6 @@ func TestMistakesInAlerts(t *testing.T) {
 	f(target("kind = 'command'\ncommand = ['/tell']\nurl = 'x'"), `node.toml:4:1: relay.alert_targets.url: belongs to kind = "webhook"`)
 	f(target("kind = 'line'\nquiet = ['22:00-06:00']"), `node.toml:2:1: relay.alert_targets.kind: lines are of every alert`)
 	f(target("kind = 'line'\n[[relay.alert_targets]]\nkind = 'line'"), `node.toml:3:1: relay.alert_targets.name: "line" is the name of two targets`)
+	f(target("kind = 'line'\n[[relay.alert_targets]]\nkind = 'line'\nname = 'other'"), `node.toml:4:1: relay.alert_targets.kind: there can be only one target that writes lines`)
+	f(target("kind = 'command'\ncommand = ['/tell']\nname = 'line'"), `node.toml:4:1: relay.alert_targets.name: "line" is the name of the target that writes lines`)
 }
