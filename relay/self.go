@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/rpicluster/vitals/internal/influx"
-	"github.com/rpicluster/vitals/relay/fleet"
 	"github.com/rpicluster/vitals/relay/metrics"
 	"github.com/rpicluster/vitals/relay/queue"
 )
@@ -53,7 +52,5 @@ func (r *relay) appendSelf(ctx context.Context, figures *metrics.Source, host st
 	}
 	if err := r.queue.Append(ctx, &b); err != nil {
 		r.log.Debug("the relay's own figures are left out", "error", err)
-		return
 	}
-	r.fleet.Offer(fleet.Write{Body: text, Lines: n, Received: at, Client: "vitals-relay/" + version})
 }

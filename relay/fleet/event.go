@@ -59,6 +59,9 @@ func (e *events) add(at time.Time, node string, kind Kind, text string) {
 func (v *View) Events(after uint64) ([]Event, <-chan struct{}) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	if after > v.events.last {
+		after = 0 // an event that a crash has made unknown: whoever saw it knows none of these
+	}
 	i := len(v.events.list)
 	for i > 0 && v.events.list[i-1].ID > after {
 		i--
@@ -82,6 +85,9 @@ func (v *View) judge(first bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	through := v.lens()
+	if v.judged.Round(0).Sub(through.now.Round(0)) > time.Minute {
+		v.setBack(through.now)
+	}
 	v.judged = through.now
 	changed := map[string]told{}
 	for raw, r := range v.records {

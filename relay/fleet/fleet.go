@@ -132,6 +132,11 @@ func (v *View) restore() {
 	if err := errors.Join(v.forgotten.load(), v.retired.load()); err != nil {
 		v.config.Logger.Warn("nodes that were forgotten or retired may come back", "error", err)
 	}
+	for _, m := range []*marks{&v.forgotten, &v.retired} {
+		for name, at := range m.names {
+			m.names[name] = v.before(at)
+		}
+	}
 	if err := v.load(); err != nil {
 		v.config.Logger.Warn("the history of the nodes begins anew", "error", err)
 	}
@@ -207,10 +212,6 @@ func (v *View) take(s *Write) {
 	v.free <- s
 }
 
-// AlertMeasurement is that of the lines which the relay itself writes of nodes:
-// by them no node has been heard.
-const AlertMeasurement = "vitals_alert"
-
 // apply notes the lines of one write.
 func (v *View) apply(w Write) {
 	v.mu.Lock()
@@ -228,7 +229,7 @@ func (v *View) apply(w Write) {
 		}
 		seen++
 		name, ok := nodeOf(l)
-		if !ok || string(l.Measurement) == AlertMeasurement {
+		if !ok || byRelay(l.Measurement) {
 			continue
 		}
 		if string(name) != at.name {

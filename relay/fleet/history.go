@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -114,6 +115,16 @@ func (s *series) expire(step int64, on *shelf) {
 	on.blocks -= n
 	clear(s.blocks[:n])
 	s.blocks = s.blocks[n:]
+}
+
+// cut drops the hours that have not begun.
+func (s *series) cut(now time.Time, on *shelf) {
+	n := len(s.blocks)
+	for n > 0 && s.blocks[n-1].first > stepOf(now) {
+		n--
+	}
+	on.blocks -= len(s.blocks) - n
+	s.blocks = slices.Delete(s.blocks, n, len(s.blocks))
 }
 
 // History is one vital of one node over time.

@@ -139,8 +139,7 @@ func TestSnapshot(t *testing.T) {
 		l.pass(10 * time.Second)
 	}
 	l.save()
-	again := newLab(t, Config{Directory: dir})
-	again.now = l.now
+	again := newLabAt(t, Config{Directory: dir}, l.now)
 	ignore := cmpopts.IgnoreFields(Node{}, "CPUHistory", "LinesPerMinute")
 	if d := cmp.Diff(l.node("a b"), again.node("a b"), ignore, cmpopts.EquateEmpty()); d != "" {
 		t.Error(d)

@@ -16,7 +16,12 @@ type lab struct {
 
 func newLab(t *testing.T, c Config) *lab {
 	t.Helper()
-	l := &lab{t: t, now: start}
+	return newLabAt(t, c, start)
+}
+
+func newLabAt(t *testing.T, c Config, at time.Time) *lab {
+	t.Helper()
+	l := &lab{t: t, now: at}
 	c.Now = func() time.Time { return l.now }
 	l.View = New(c)
 	return l

@@ -51,7 +51,7 @@ func (m *marks) covers(name string, received time.Time) bool {
 // add remembers names durably.
 func (m *marks) add(names []string, at time.Time) error {
 	for _, name := range names {
-		m.names[name] = at.Round(0)
+		m.names[name] = at
 	}
 	for len(m.names) > maxMarks {
 		oldest := ""

@@ -52,8 +52,8 @@ type Node struct {
 	ClockSkewSeconds *float64 `json:"clock_skew_seconds,omitempty"`
 	// UptimeSeconds is how long the machine had been up when it was last seen.
 	UptimeSeconds *float64 `json:"uptime_seconds,omitempty"`
-	// Lines is how many have arrived since the relay started; under heavy
-	// load, when lines are sampled, an estimate.
+	// Lines is how many have arrived since FirstSeen; under heavy load, when
+	// lines are sampled, an estimate.
 	Lines          int64   `json:"lines"`
 	LinesPerMinute float64 `json:"lines_per_minute"`
 

@@ -240,8 +240,7 @@ func TestRetiredNodes(t *testing.T) {
 		t.Error(n.State)
 	}
 	l.save()
-	again := newLab(t, Config{Directory: dir})
-	again.now = l.now
+	again := newLabAt(t, Config{Directory: dir}, l.now)
 	if n := again.node("a"); n.State != Retired {
 		t.Errorf("after a restart: %s", n.State)
 	}

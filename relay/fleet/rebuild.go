@@ -22,6 +22,7 @@ func (v *View) rebuild(ctx context.Context, kept Kept) {
 				waiting = false
 			}
 		}
+		w.Received = v.before(w.Received)
 		if !w.Received.After(v.restored) {
 			return ctx.Err()
 		}

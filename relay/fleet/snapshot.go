@@ -171,11 +171,11 @@ func (v *View) readFrom(r io.Reader) error {
 		if err != nil {
 			return err
 		}
-		if len(v.records) < v.config.MaxNodes && !v.forgotten.covers(s.Name, s.Seen) {
+		if len(v.records) < v.config.MaxNodes && !v.forgotten.covers(s.Name, v.before(s.Seen)) {
 			v.records[s.Name] = v.revive(s)
 		}
 	}
-	v.restored = head.Saved // complete, so what came before is known
+	v.restored = v.before(head.Saved) // complete, so what came before is known
 	return nil
 }
 
@@ -191,8 +191,8 @@ func scanJSON(lines *bufio.Scanner, to any) error {
 
 func (v *View) revive(s savedRecord) *record {
 	r := &record{
-		first: s.First, seen: s.Seen, address: s.Address, client: s.Client, token: s.Token,
-		lines: s.Lines, uptimeAt: s.UptimeAt, tags: s.Tags, retired: v.retired.covers(s.Name, s.Seen),
+		first: v.before(s.First), seen: v.before(s.Seen), address: s.Address, client: s.Client, token: s.Token,
+		lines: s.Lines, uptimeAt: v.before(s.UptimeAt), tags: s.Tags, retired: v.retired.covers(s.Name, v.before(s.Seen)),
 	}
 	for _, gap := range s.Gaps {
 		r.rhythm.note(gap, v.limits)
@@ -218,7 +218,8 @@ func (v *View) revive(s savedRecord) *record {
 
 func (v *View) reviveBlock(s *series, h savedHistory) {
 	late := len(s.blocks) > 0 && h.First <= s.blocks[len(s.blocks)-1].first
-	if len(h.Codes) != 2*blockSteps || h.First%blockSteps != 0 || late || v.shelf.blocks >= v.shelf.max {
+	early := h.First > stepOf(v.started)
+	if len(h.Codes) != 2*blockSteps || h.First%blockSteps != 0 || late || early || v.shelf.blocks >= v.shelf.max {
 		return
 	}
 	b := &block{first: h.First}

@@ -44,6 +44,22 @@ var (
 	systemFields = []fieldVital{{"load1", load1}, {"n_cpus", cpus}}
 )
 
+// The measurements of the lines that relays write themselves, of nodes and under
+// the name of their machine: by them no node has been heard.
+const (
+	AlertMeasurement       = "vitals_alert"
+	SelfMeasurement        = "vitals_relay"
+	DestinationMeasurement = "vitals_relay_destination"
+)
+
+func byRelay(measurement []byte) bool {
+	switch string(measurement) {
+	case AlertMeasurement, SelfMeasurement, DestinationMeasurement:
+		return true
+	}
+	return false
+}
+
 // apply reads the vitals out of a line that arrived at the given time. old
 // says that newer lines of the node have been applied already.
 func (r *record) apply(l line.Line, at time.Time, old bool) {

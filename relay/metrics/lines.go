@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/rpicluster/vitals/relay/deliver"
+	"github.com/rpicluster/vitals/relay/fleet"
 )
 
 // tagEscapes makes a tag's value of a name. What line protocol cannot hold in
@@ -22,7 +23,7 @@ func (s *Source) Lines(host string, at time.Time) ([]byte, int) {
 	acks, ackSum := s.Ack.total()
 	commits, commitSum := s.Commit.total()
 	var b strings.Builder
-	fmt.Fprintf(&b, "vitals_relay%s accepted_bytes=%di,accepted_lines=%di,accepted_raw_bytes=%di,accepted_writes=%di,"+
+	fmt.Fprintf(&b, fleet.SelfMeasurement+"%s accepted_bytes=%di,accepted_lines=%di,accepted_raw_bytes=%di,accepted_writes=%di,"+
 		"bad_lines=%di,bad_writes=%di,refused_writes=%di,unauthorized_writes=%di,in_flight_bytes=%di,connections=%di,",
 		tag, i.Bytes, i.Lines, i.RawBytes, i.Requests, i.BadLines, i.BadRequests, i.Refused, i.Unauthorized, i.InFlight, status.Connections.Open)
 	fmt.Fprintf(&b, "queue_bytes=%di,queue_undelivered_bytes=%di,queue_kept_bytes=%di,commits=%di,syncs=%di,damaged_frames=%di,dropped_lines=%di,",
@@ -41,7 +42,7 @@ func (s *Source) Lines(host string, at time.Time) ([]byte, int) {
 }
 
 func (s *Source) destinationLine(b *strings.Builder, tag string, d *deliver.Status, at time.Time) {
-	fmt.Fprintf(b, "vitals_relay_destination,destination=%s%s backlog_age_seconds=%s,backlog_bytes=%di,backlog_lines=%di,"+
+	fmt.Fprintf(b, fleet.DestinationMeasurement+",destination=%s%s backlog_age_seconds=%s,backlog_bytes=%di,backlog_lines=%di,"+
 		"delivered_bytes=%di,delivered_lines=%di,dropped_lines=%di,failed_writes=%di,rejected_lines=%di,state=\"%s\",writes=%di %d\n",
 		tagEscapes.Replace(d.Name), tag, strconv.FormatFloat(s.backlogAge(d), 'f', -1, 64), d.Backlog.Bytes, d.Backlog.Lines,
 		d.Bytes, d.Lines, d.Backlog.DroppedLines, d.Failures, d.RejectedLines, d.State, d.Writes, at.UnixNano())
