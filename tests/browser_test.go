@@ -16,6 +16,7 @@ import (
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/cdproto/page"
 	cdpruntime "github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
@@ -404,4 +405,32 @@ url = %q
 		t.Errorf("%q, %d writes", got, stored.Load()-before)
 	}
 	b.until(30*time.Second, `document.querySelector(".relay-live .button") === null`)
+}
+
+// Ages on a page are right whatever the viewer's clock shows, also when it is set.
+func TestAgesGoByTheRelaysClock(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	relay := fmt.Sprintf("http://127.0.0.1:%d", freePort(t))
+	m.file("node.toml", fmt.Sprintf("[relay]\nlisten = %q\ndata_directory = \"$DIR/data\"\n", strings.TrimPrefix(relay, "http://")))
+	m.start("vitals-relay", "--config", "node.toml")
+	eventually(t, 60*time.Second, func() string {
+		if status, body := get(t, relay+"/"); status != 200 {
+			return body
+		}
+		return ""
+	})
+	b := newBrowser(t, relay)
+	b.do(chromedp.ActionFunc(func(ctx context.Context) error {
+		_, err := page.AddScriptToEvaluateOnNewDocument(`const real = Date.now; window.ahead = 3600e3; Date.now = () => real() + window.ahead`).Do(ctx)
+		return err
+	}))
+	for path, of := range map[string]string{"/": ".card", "/nodes/pi": ".title"} {
+		write(t, relay, "mem,host=pi used_percent=1\n")
+		b.do(chromedp.Navigate(relay+path), chromedp.WaitVisible(of))
+		recent := fmt.Sprintf(`/^(\d+ s|\d min) ago$/.test(document.querySelector("%s time").textContent)`, of)
+		b.until(time.Minute, recent)
+		b.do(chromedp.Evaluate(`window.ahead = 0`, nil))
+		b.until(time.Minute, recent)
+	}
 }

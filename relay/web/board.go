@@ -83,7 +83,7 @@ func (b *board) since(epoch int64, version uint64, all bool) (update, error) {
 		return u, err
 	}
 	for _, d := range b.gone {
-		if d.version > version {
+		if d.version > version && b.cards[d.name] == nil { // else it is back
 			u.Gone = append(u.Gone, d.name)
 		}
 	}

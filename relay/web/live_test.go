@@ -79,6 +79,10 @@ func TestViewersAreSentWhatHasChanged(t *testing.T) {
 	if u := s.since(first.Version); len(u.Cards) != 1 || cmp.Diff([]string{"b"}, u.Gone) != "" {
 		t.Errorf("who was away: %+v", u)
 	}
+	s.nodes = append(s.nodes, up("b"))
+	if u := s.since(first.Version); len(u.Cards) != 2 || len(u.Gone) != 0 {
+		t.Errorf("who was away when a node went and came back: %+v", u)
+	}
 }
 
 func TestViewersOfAnotherRunBeginAnew(t *testing.T) {

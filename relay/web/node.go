@@ -23,6 +23,7 @@ type nodePage struct {
 	Rhythm     string
 	Disk       meter
 	Load       string
+	NowMillis  int64
 	NoSwap     bool // it has none: a chart of it would be empty
 }
 
@@ -40,7 +41,7 @@ func (h *Handler) nodePage(name string) (nodePage, error) {
 	p := nodePage{
 		Card: newCard(&n, large), Client: n.Client, Conflict: strings.Join(n.Conflict, " and "), Facts: facts(&n), Tags: tagText(n.Tags),
 		Token: n.Token, Collectors: n.Collectors, Events: h.recent(name, maxNodeEvents),
-		Rhythm: fmt.Sprintf("every %s s", digits(n.IntervalSeconds)), Disk: diskMeter(&n),
+		Rhythm: fmt.Sprintf("every %s s", digits(n.IntervalSeconds)), Disk: diskMeter(&n), NowMillis: h.nowMillis(),
 	}
 	if n.ClockSkewSeconds != nil {
 		p.Skew = skewText(*n.ClockSkewSeconds)

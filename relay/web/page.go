@@ -34,7 +34,7 @@ type summary struct {
 	Any        bool // a node has written
 	Events     []event
 	Trouble    []destination // destinations that do not take writes
-	NowMillis  int64         // by the relay's clock, to a second
+	NowMillis  int64
 }
 
 // event is something that happened, as the page tells it.
@@ -85,7 +85,7 @@ func (h *Handler) summary(nodes []fleet.Node) summary {
 	status := h.config.Status()
 	s := summary{
 		Alarms: status.Alarms, Notes: status.Notes, Alerts: h.alerts(maxFiring), Counts: fleet.Count(nodes), Highlights: highlights(nodes), Any: len(nodes) > 0,
-		Events: h.recent("", maxRecent), NowMillis: h.config.Now().Truncate(10 * time.Second).UnixMilli(),
+		Events: h.recent("", maxRecent), NowMillis: h.nowMillis(),
 	}
 	for _, d := range status.Destinations {
 		if d.State != deliver.Delivering {
@@ -94,6 +94,10 @@ func (h *Handler) summary(nodes []fleet.Node) summary {
 	}
 	return s
 }
+
+// nowMillis is what the relay's clock shows. Ages on a page are by it, so that they
+// are right wherever the viewer's own clock is.
+func (h *Handler) nowMillis() int64 { return h.config.Now().Truncate(10 * time.Second).UnixMilli() }
 
 // recent are the last events, the newest first; of one node if one is named.
 func (h *Handler) recent(node string, n int) (list []event) {

@@ -17,7 +17,7 @@ type relayPage struct {
 	Version      string
 	Pin          string // of the relay's key; empty: it speaks plain HTTP
 	DataPath     string
-	Lines        int64 // accepted since the start; the chart shows their rate
+	NowMillis    int64
 	Rejected     []rejected
 	More         int    // files of refused lines that are not shown
 	Outcome      string // of a retry, just now
@@ -26,7 +26,7 @@ type relayPage struct {
 func (h *Handler) relayPage() relayPage {
 	s := h.config.Status()
 	p := relayPage{
-		Alarms: s.Alarms, Notes: s.Notes, Alerts: h.alerts(0), Version: s.Version, Pin: s.Pin, DataPath: s.DataDirectory, Lines: s.Ingest.Lines,
+		Alarms: s.Alarms, Notes: s.Notes, Alerts: h.alerts(0), Version: s.Version, Pin: s.Pin, DataPath: s.DataDirectory, NowMillis: h.nowMillis(),
 		Kept:  byteText(float64(s.Queue.KeptBytes)),
 		Queue: fmt.Sprintf("%s on disk, %s of it kept for later destinations, %s free", byteText(float64(s.Queue.Bytes)), byteText(float64(s.Queue.KeptBytes)), free(s.Queue.FreeBytes)),
 		Traffic: fmt.Sprintf("%s lines accepted in %s writes since %s; %s bad lines, %s writes told to come again",

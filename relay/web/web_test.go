@@ -4,10 +4,12 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -167,6 +169,69 @@ func TestDestinations(t *testing.T) {
 	contains(t, body, `<a href="/relay">far</a>: needs you`, `<p class="alarm" role="alert">influxdb refuses writes until somebody acts</p>`)
 	if strings.Contains(body, "near") {
 		t.Error("the overview tells of a destination without trouble")
+	}
+}
+
+// What a screen reader speaks at once is spoken once, and not anew with every
+// figure that changes.
+func TestWhatIsSpokenDoesNotChange(t *testing.T) {
+	status := aStatus()
+	n := aNode()
+	role := regexp.MustCompile(`role="alert">(.*?)</(p|span)>`)
+	spoken := func() (all []string) {
+		for _, path := range []string{"/", "/relay", "/nodes/pi-1"} {
+			_, body := get(t, []fleet.Node{n}, status, path)
+			for _, m := range role.FindAllStringSubmatch(body, -1) {
+				all = append(all, m[1])
+			}
+		}
+		return all
+	}
+	for i := range 3 {
+		age := time.Duration(i+1) * 17 * time.Second
+		n.ClockSkewSeconds = num(60 + age.Seconds())
+		status.Destinations = []deliver.Status{{Name: "far", State: deliver.Failing, Backlog: queue.Backlog{Lines: int64(i + 1), Bytes: 1, Oldest: now.Add(-age)}}}
+		if d := cmp.Diff([]string{`<a href="/relay">far</a>: not reachable`}, spoken()); d != "" {
+			t.Error(d)
+		}
+	}
+}
+
+// Texts can be read in both colours: their contrast is what WCAG asks of small ones.
+func TestColoursCanBeRead(t *testing.T) {
+	style, err := embedded.ReadFile("assets/style.css")
+	if err != nil {
+		t.Fatal(err)
+	}
+	light, rest, _ := strings.Cut(string(style), "prefers-color-scheme")
+	dark, _, _ := strings.Cut(rest, "box-sizing")
+	for name, text := range map[string]string{"light": light, "dark": dark} {
+		luminance := func(variable string) float64 {
+			m := regexp.MustCompile(`--` + variable + `: #([0-9a-f]{6});`).FindStringSubmatch(text)
+			if m == nil {
+				t.Fatalf("%s: no colour %s", name, variable)
+			}
+			rgb, err := strconv.ParseUint(m[1], 16, 32)
+			if err != nil {
+				t.Fatal(err)
+			}
+			part := func(shift int) float64 {
+				c := float64(rgb>>shift&255) / 255
+				if c <= 0.04045 {
+					return c / 12.92
+				}
+				return math.Pow((c+0.055)/1.055, 2.4)
+			}
+			return 0.2126*part(16) + 0.7152*part(8) + 0.0722*part(0)
+		}
+		for _, ink := range []string{"ink", "soft", "calm", "warm", "hot"} {
+			for _, ground := range []string{"page", "card"} {
+				a, b := luminance(ink), luminance(ground)
+				if contrast := (max(a, b) + 0.05) / (min(a, b) + 0.05); contrast < 4.5 {
+					t.Errorf("%s: %s on %s has a contrast of %.2f", name, ink, ground, contrast)
+				}
+			}
+		}
 	}
 }
 

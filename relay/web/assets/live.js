@@ -76,15 +76,17 @@ export function morph(from, to) {
 // replace makes what an element holds like a piece of HTML.
 export function replace(holder, html) {
   const [fresh] = elements(html);
+  setClock(fresh);
   if (holder.firstElementChild) morph(holder.firstElementChild, fresh);
   else holder.append(fresh);
   age(holder);
 }
 
-// setClock says what the relay's clock shows, to the ten seconds.
-export function setClock(millis) {
-  const difference = millis - Date.now();
-  if (Math.abs(difference) > 20000) offset = difference;
+// setClock goes by the relay's clock, which what comes from it shows to the ten
+// seconds. Either clock may be set while a page is open.
+function setClock({ dataset }) {
+  const difference = Number(dataset.now) - Date.now();
+  offset = Math.abs(difference) > 20000 ? difference : 0;
 }
 
 function ago(seconds) {
@@ -104,5 +106,6 @@ export function age(root) {
   }
 }
 
+document.querySelectorAll("[data-now]").forEach(setClock);
 setInterval(() => { if (!document.hidden) age(document); }, 1000);
 age(document);

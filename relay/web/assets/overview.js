@@ -1,6 +1,6 @@
 // The overview: places the cards as they come, filters and groups them.
 "use strict";
-import { follow, elements, morph, replace, setClock, age } from "./live.js";
+import { follow, elements, morph, replace, age } from "./live.js";
 
 const live = document.getElementById("live");
 const nodes = document.getElementById("nodes");
@@ -130,7 +130,6 @@ function regroup() {
 
 nodes.dataset.size = nodes.className.replace("nodes", "").trim();
 for (const card of cards.values()) learnTags(card);
-setClock(Number(live.querySelector(".top-part").dataset.now));
 group.addEventListener("change", regroup);
 filter.addEventListener("input", showAll);
 document.addEventListener("keydown", (event) => {
@@ -171,10 +170,7 @@ follow(`/live?version=${live.dataset.version}${partial() ? "&all" : ""}`, {
     cards.delete(name);
     tidy();
   },
-  summary: (html) => {
-    replace(document.getElementById("summary"), html);
-    setClock(Number(live.querySelector(".top-part").dataset.now));
-  },
+  summary: (html) => replace(document.getElementById("summary"), html),
   reload: (_, source) => {
     source.close();
     location.reload();
