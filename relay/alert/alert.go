@@ -256,6 +256,13 @@ func (e *Engine) apply(r *Rule, k key, f finding, fires *Alert, rise Alert, last
 		}
 	case between:
 		delete(e.state.Pending, k)
+	case lapsed:
+		delete(e.state.Pending, k)
+		if fires != nil {
+			fires.Unwatched = true
+			e.clear(fires, now)
+			return true
+		}
 	}
 	return false
 }

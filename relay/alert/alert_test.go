@@ -203,6 +203,29 @@ func TestWhatIsNotKnownChangesNothing(t *testing.T) {
 	l.expect("clear conflict pi-1")
 }
 
+// What a node that is up has not sent for long will not be known again: somebody has
+// taken its collector away.
+func TestAFigureThatIsSentNoMore(t *testing.T) {
+	l := newLab(t, rule(RAM), rule(Throttled))
+	l.nodes = []fleet.Node{node("pi-1")}
+	l.nodes[0].RAMPercent, l.nodes[0].Throttling = of(99), []string{"under-voltage"}
+	l.pass(11 * time.Minute)
+	l.expect("firing throttled pi-1, firing ram pi-1")
+	l.restart()
+	l.nodes[0].RAMPercent, l.nodes[0].Throttling = nil, nil
+	l.pass(fleet.StaleAfter)
+	l.expect("")
+	l.nodes[0].State = fleet.Late
+	l.pass(time.Minute)
+	l.expect("")
+	l.nodes[0].State = fleet.Up
+	l.pass(2 * time.Second)
+	if len(l.phone.got) == 0 || !strings.HasSuffix(l.phone.got[0].Text, ", as it is not watched any more") {
+		t.Errorf("%+v", l.phone.got)
+	}
+	l.expect("clear throttled pi-1, clear ram pi-1")
+}
+
 func TestARestartOfTheMachine(t *testing.T) {
 	l := newLab(t, rule(Rebooted))
 	l.nodes = []fleet.Node{node("pi-1")}

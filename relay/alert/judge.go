@@ -17,6 +17,7 @@ const (
 	good
 	between // neither above nor below: what fires stays, what would does not begin
 	bad
+	lapsed // nothing could be said for so long that nobody looks any more
 )
 
 // finding is a verdict with what led to it.
@@ -51,6 +52,16 @@ func (r *Rule) judgeNode(n *fleet.Node, was *Alert, started, now time.Time) find
 	if n.State != fleet.Up || n.LastSeen.Before(started.Add(rhythm)) {
 		return finding{} // not heard in full since
 	}
+	f := r.judgeVital(n, was, started, now)
+	if f.verdict == unknown && (r.Kind.Measures() || r.Kind == Throttled) && now.Sub(started) > fleet.StaleAfter {
+		f.verdict = lapsed
+	}
+	return f
+}
+
+// judgeVital looks at a node that is up.
+func (r *Rule) judgeVital(n *fleet.Node, was *Alert, started, now time.Time) finding {
+	rhythm := time.Duration(n.IntervalSeconds * float64(time.Second))
 	switch r.Kind {
 	case Temperature:
 		return r.measure(n.TemperatureCelsius, "temperature %.1f °C", "%.0f °C")

@@ -88,7 +88,7 @@ func (r *record) collectorList(interval time.Duration) (list []Collector) {
 		ours = ours || !c.gather
 	}
 	for id, c := range r.collectors {
-		if newest.Sub(c.at) <= 3*interval && ours != c.gather {
+		if newest.Sub(c.at) <= 3*interval && r.fresh(c.at) && ours != c.gather {
 			list = append(list, Collector{ID: id, State: c.state})
 		}
 	}

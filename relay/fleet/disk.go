@@ -60,7 +60,7 @@ func (r *record) fullestDisk(interval time.Duration) (path string, fullest disk,
 		}
 	}
 	for p, d := range r.disks {
-		if newest.Sub(d.at) > 3*interval {
+		if newest.Sub(d.at) > 3*interval || !r.fresh(d.at) {
 			continue // unmounted, or no longer asked for
 		}
 		if !ok || d.percent > fullest.percent || d.percent == fullest.percent && p < path {

@@ -224,6 +224,51 @@ func TestReboots(t *testing.T) {
 	f("its clock was set", false, "node_info,host=a boot_time=1000i", "node_info,host=a boot_time=5000i")
 }
 
+// A reading that nothing follows, while the node writes other things, says nothing
+// of now. Whatever it had before it was down has its chance.
+func TestWhatANodeSendsNoMoreIsNotShown(t *testing.T) {
+	dir := t.TempDir()
+	l := newLab(t, Config{Directory: dir})
+	l.write("10.0.0.7", `
+cpu,host=a,cpu=cpu-total usage_idle=50
+mem,host=a used_percent=97,total=100i
+system,host=a load1=3,uptime=100i
+temp,host=a,sensor=cpu temp=90
+disk,host=a,path=/ used_percent=99
+raspberrypi,host=a throttled=1i
+internal_plugin,host=a,_id=dice state="failed"`)
+	l.pass(24 * time.Hour)
+	shown := func() string {
+		n := l.node("a")
+		known := []bool{n.CPUPercent != nil, n.RAMPercent != nil, n.RAMTotalBytes != nil, n.Load1 != nil, n.UptimeSeconds != nil,
+			n.TemperatureCelsius != nil, n.DiskPercent != nil, n.Throttling != nil, len(n.Collectors) > 0, len(n.CPUHistory) > 0}
+		return fmt.Sprint(known)
+	}
+	write := func(span time.Duration) {
+		for range span / time.Minute {
+			l.write("10.0.0.7", "mem,host=a used_percent=50")
+			l.pass(time.Minute)
+		}
+	}
+	all, one := fmt.Sprint(slices.Repeat([]bool{true}, 10)), fmt.Sprint(slices.Concat([]bool{false, true}, make([]bool, 8)))
+	if got := shown(); got != all {
+		t.Errorf("of a node that is down: %s", got)
+	}
+	write(StaleAfter)
+	if got := shown(); got != all {
+		t.Errorf("of a node that is back: %s", got)
+	}
+	write(5 * time.Minute)
+	if got := shown(); got != one {
+		t.Errorf("after %s: %s", StaleAfter, got)
+	}
+	l.save()
+	l = newLabAt(t, Config{Directory: dir}, l.now)
+	if got := shown(); got != one {
+		t.Errorf("after a restart: %s", got)
+	}
+}
+
 func TestRetiredNodes(t *testing.T) {
 	dir := t.TempDir()
 	l := newLab(t, Config{Directory: dir})

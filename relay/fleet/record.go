@@ -39,6 +39,8 @@ type record struct {
 
 	figures    [vitals]float64
 	known      [vitals]bool
+	heard      [vitals]time.Time // when each was read
+	back       time.Time         // when it wrote again after it had been down
 	sensors    map[string]reading
 	disks      map[string]disk
 	collectors map[string]collector
@@ -48,6 +50,7 @@ type record struct {
 
 	throttling      [len(throttles)]bool
 	throttlingKnown bool
+	throttlingAt    time.Time
 
 	recent  [recentSize]float32 // of cpuPercent, a ring
 	written int
@@ -57,8 +60,11 @@ type record struct {
 // arrive notes that lines came in by a write.
 func (r *record) arrive(w *Write, lines int, l limits) {
 	at := w.Received
-	if !r.seen.IsZero() {
-		r.rhythm.note(at.Sub(r.seen), l)
+	if gap := at.Sub(r.seen); !r.seen.IsZero() {
+		if gap > l.down(r.rhythm.interval()) {
+			r.back = at
+		}
+		r.rhythm.note(gap, l)
 	}
 	if r.first.IsZero() || at.Before(r.first) {
 		r.first = at
@@ -81,12 +87,25 @@ func clip(s string, n int) string {
 	return s
 }
 
+// StaleAfter is how long a reading counts that is not followed by another, while
+// the node writes other things: longer than a collector rests.
+const StaleAfter = maxRhythm
+
+// fresh reports whether a reading still counts. Those from before the node was
+// down have their chance to be followed by others.
+func (r *record) fresh(at time.Time) bool {
+	if at.Before(r.back) {
+		at = r.back
+	}
+	return r.seen.Sub(at) <= StaleAfter
+}
+
 // set notes a figure; an old one only fills a gap.
-func (r *record) set(v vital, value float64, old bool) {
+func (r *record) set(v vital, value float64, at time.Time, old bool) {
 	if old && r.known[v] {
 		return
 	}
-	r.figures[v], r.known[v] = value, true
+	r.figures[v], r.known[v], r.heard[v] = value, true, at
 	if v == cpuPercent {
 		r.recent[r.written%recentSize] = float32(value)
 		r.written++
@@ -106,7 +125,9 @@ func (f figure) pointer() *float64 {
 	return &f.value
 }
 
-func (r *record) figure(v vital) figure { return figure{r.figures[v], r.known[v]} }
+func (r *record) figure(v vital) figure {
+	return figure{r.figures[v], r.known[v] && r.fresh(r.heard[v])}
+}
 
 // store is something that fills: which figures tell how far, and which facts
 // tell its size if the lines do not.
@@ -152,8 +173,8 @@ func (r *record) cores() figure {
 
 // up is for how many seconds the machine had been up when it was last seen.
 func (r *record) up() figure {
-	if r.known[uptime] {
-		return figure{r.figures[uptime] + max(0, r.seen.Sub(r.uptimeAt).Seconds()), true}
+	if f := r.figure(uptime); f.known {
+		return figure{f.value + max(0, r.seen.Sub(r.uptimeAt).Seconds()), true}
 	}
 	boot, ok := number(r.facts["boot_time"])
 	seconds := float64(r.seen.Unix()) - boot
@@ -209,9 +230,10 @@ func semantic(version string) string { return "v" + strings.TrimPrefix(version, 
 
 // throttled is what slows the node down now; nil if it does not tell.
 func (r *record) throttled() (now []string) {
-	if r.throttlingKnown {
-		now = []string{}
+	if !r.throttlingKnown || !r.fresh(r.throttlingAt) {
+		return nil
 	}
+	now = []string{}
 	for i, is := range r.throttling {
 		if is {
 			now = append(now, throttles[i].text)
@@ -222,6 +244,9 @@ func (r *record) throttled() (now []string) {
 
 func (r *record) cpuHistory() []float32 {
 	n := min(r.written, recentSize)
+	if !r.figure(cpuPercent).known {
+		n = 0
+	}
 	history := make([]float32, n)
 	for i := range history {
 		history[i] = r.recent[(r.written-n+i)%recentSize]

@@ -54,7 +54,7 @@ func (r *record) temperature(interval time.Duration) (sensor string, celsius *fl
 	}
 	var best reading
 	for name, s := range r.sensors {
-		if newest.Sub(s.at) > 3*interval {
+		if newest.Sub(s.at) > 3*interval || !r.fresh(s.at) {
 			continue
 		}
 		hotter := s.celsius > best.celsius || s.celsius == best.celsius && name < sensor

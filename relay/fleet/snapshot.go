@@ -199,7 +199,7 @@ func (v *View) revive(s savedRecord) *record {
 	}
 	for i, f := range s.Figures {
 		if f != nil {
-			r.figures[i], r.known[i] = *f, true
+			r.figures[i], r.known[i], r.heard[i] = *f, true, r.seen
 		}
 	}
 	if s.Facts != nil {

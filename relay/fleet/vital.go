@@ -67,15 +67,15 @@ func (r *record) apply(l line.Line, at time.Time, old bool) {
 	case "cpu":
 		r.applyCPU(l, at, old)
 	case "mem":
-		r.applyFields(l, memFields, old)
+		r.applyFields(l, memFields, at, old)
 		r.applyTags(l, old)
 	case "swap":
-		r.applyFields(l, swapFields, old)
+		r.applyFields(l, swapFields, at, old)
 	case "ram": // the cluster's older name
-		r.applyFields(l, ramFields, old)
+		r.applyFields(l, ramFields, at, old)
 		r.applyTags(l, old)
 	case "system":
-		r.applyFields(l, systemFields, old)
+		r.applyFields(l, systemFields, at, old)
 		r.applyUptime(l, at, old)
 		r.applyTags(l, old)
 	case "temp":
@@ -88,7 +88,7 @@ func (r *record) apply(l line.Line, at time.Time, old bool) {
 	case "disk":
 		r.applyDisk(l, at, old)
 	case "raspberrypi":
-		r.applyThrottling(l, old)
+		r.applyThrottling(l, at, old)
 	case "internal_plugin":
 		r.applyCollector(l, at, old)
 	case "internal_gather":
@@ -99,14 +99,14 @@ func (r *record) apply(l line.Line, at time.Time, old bool) {
 	}
 }
 
-func (r *record) applyFields(l line.Line, fields []fieldVital, old bool) {
+func (r *record) applyFields(l line.Line, fields []fieldVital, at time.Time, old bool) {
 	for key, raw := range l.EachField() {
 		for _, f := range fields {
 			if f.field != key {
 				continue
 			}
 			if v, ok := line.Float(raw); ok {
-				r.set(f.vital, v, old)
+				r.set(f.vital, v, at, old)
 			}
 		}
 	}
@@ -125,11 +125,11 @@ func (r *record) applyCPU(l line.Line, at time.Time, old bool) {
 		}
 		switch key {
 		case "usage_idle":
-			r.set(cpuPercent, clamp(100-v, 0, 100), old)
+			r.set(cpuPercent, clamp(100-v, 0, 100), at, old)
 		case "percentage":
-			r.set(cpuPercent, clamp(v, 0, 100), old)
+			r.set(cpuPercent, clamp(v, 0, 100), at, old)
 		case "frequency", "frequency_mhz":
-			r.set(cpuMHz, v, old)
+			r.set(cpuMHz, v, at, old)
 		case "temperature":
 			r.warm("cpu", v, at, old)
 		}
@@ -151,7 +151,7 @@ func (r *record) applyUptime(l line.Line, at time.Time, old bool) {
 		if r.boots.note(stamp/int64(time.Second)-int64(v), at) && r.known[uptime] && v < r.figures[uptime] {
 			r.rebooted = at.Add(-time.Duration(v) * time.Second)
 		}
-		r.set(uptime, v, old)
+		r.set(uptime, v, at, old)
 		r.uptimeAt = at
 	}
 }
@@ -165,14 +165,14 @@ var throttles = [...]struct{ field, text string }{
 	{"soft_temp_limit", "soft temperature limit"},
 }
 
-func (r *record) applyThrottling(l line.Line, old bool) {
+func (r *record) applyThrottling(l line.Line, at time.Time, old bool) {
 	if old && r.throttlingKnown {
 		return
 	}
 	for key, raw := range l.EachField() {
 		for i, t := range throttles {
 			if v, ok := line.Float(raw); ok && t.field == key {
-				r.throttling[i], r.throttlingKnown = v != 0, true
+				r.throttling[i], r.throttlingKnown, r.throttlingAt = v != 0, true, at
 			}
 		}
 	}
