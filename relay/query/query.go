@@ -38,6 +38,9 @@ var (
 	ErrRedirect    = errors.New("the server that answers queries is elsewhere; mend query_url below [relay]")
 )
 
+// answerTime is what an answer that there is none may take to reach a client.
+const answerTime = 30 * time.Second
+
 // Proxy passes queries on.
 type Proxy struct {
 	config    Config
@@ -77,6 +80,8 @@ func (p *Proxy) Pass(w http.ResponseWriter, r *http.Request) error {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), p.config.Timeout)
 	defer cancel()
+	// An answer that is not ours may take longer than one that is.
+	http.NewResponseController(w).SetWriteDeadline(time.Now().Add(p.config.Timeout + answerTime))
 	req, err := p.request(ctx, r)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrUnreachable, err)

@@ -225,3 +225,29 @@ func TestNotTooManyAtOnce(t *testing.T) {
 		t.Errorf("the first: %s", got)
 	}
 }
+
+// Whoever asks hears that the server is silent, however little time a relay has for
+// an answer that is its own.
+func TestASilentServerIsToldOf(t *testing.T) {
+	silent := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
+	defer silent.Close()
+	p := New(Config{URL: silent.URL, MaxConcurrent: 1, MaxAnswer: 1 << 20, Timeout: 400 * time.Millisecond})
+	defer p.Close()
+	front := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := p.Pass(w, r); !errors.Is(err, ErrUnreachable) {
+			t.Errorf("%v", err)
+		}
+		http.Error(w, "silent", http.StatusBadGateway)
+	}))
+	front.Config.WriteTimeout = 100 * time.Millisecond
+	front.Start()
+	defer front.Close()
+	resp, err := http.Get(front.URL + "/query?q=SELECT")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusBadGateway {
+		t.Error(resp.Status)
+	}
+}
