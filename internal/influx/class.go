@@ -109,7 +109,8 @@ func classify(resp *http.Response, body []byte) *WriteError {
 	}
 	e.Class = classOf(resp.StatusCode, e.Message)
 	e.name = e.Class == Poison && badName().MatchString(e.Message)
-	e.others = len(body) < maxAnswer && strings.HasPrefix(e.Message, "partial write: unable to parse '") && strings.Contains(e.Message, " dropped=0")
+	e.others = len(body) < maxAnswer && strings.HasPrefix(e.Message, "partial write: unable to parse '") &&
+		strings.Contains(e.Message, " dropped=0") && !strings.Contains(e.Message, "… dropped=0") // so a vitals-relay cuts it
 	return e
 }
 

@@ -27,24 +27,36 @@ var typeConflict = sync.OnceValue(func() *regexp.Regexp {
 
 // blamed parts lines by whether the server's message names them: word for
 // word (verbatim, if that is all it does), or as a field whose type is not that
-// of what is stored.
-func blamed(lines [][]byte, message string) (bad, good [][]byte, verbatim bool) {
-	quoted := map[string]bool{}
+// of what is stored. It is complete if it quotes nothing but these lines: what it
+// has cut, or printed otherwise, may be any of the others.
+func blamed(lines [][]byte, message string) (bad, good [][]byte, verbatim, complete bool) {
+	quoted := map[string]bool{} // and whether it was found
+	complete = true
 	for _, piece := range strings.Split(message, "unable to parse '")[1:] {
-		if i := strings.LastIndex(piece, "': "); i >= 0 {
-			quoted[piece[:i]] = true
+		i := strings.LastIndex(piece, "': ")
+		if i < 0 {
+			complete = false
+			continue
 		}
+		quoted[piece[:i]] = false
 	}
 	conflict := typeConflict().FindStringSubmatch(message)
 	for _, l := range lines {
 		text := strings.TrimSuffix(string(l), "\n")
-		if quoted[text] || conflict != nil && hasField(l, conflict[2], conflict[1], conflict[3]) {
+		_, named := quoted[text]
+		if named {
+			quoted[text] = true
+		}
+		if named || conflict != nil && hasField(l, conflict[2], conflict[1], conflict[3]) {
 			bad = append(bad, l)
 		} else {
 			good = append(good, l)
 		}
 	}
-	return bad, good, conflict == nil
+	for _, found := range quoted {
+		complete = complete && found
+	}
+	return bad, good, conflict == nil, complete
 }
 
 // of reports whether the line may be the one that n names. The text is cut, to

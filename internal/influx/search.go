@@ -55,6 +55,9 @@ const (
 	// doubt is how many lines a server may refuse one by one, naming none and
 	// storing none, before it is more likely that something else is wrong.
 	doubt = 32
+	// mostNamed is how many lines a vitals-relay names as InfluxDB 3 does: where
+	// there are so many there may be more.
+	mostNamed = 1000
 )
 
 // newSearch begins with the answer to the write of the whole batch.
@@ -124,12 +127,12 @@ func (s *search) settleRefusal(part [][]byte, e *WriteError) {
 	if s.settleNamed(part, e) {
 		return
 	}
-	bad, good, verbatim := blamed(part, e.Message)
+	bad, good, verbatim, complete := blamed(part, e.Message)
 	s.named = s.named || len(bad) > 0 || e.Class == Partial
 	switch {
 	case e.Class == Partial && e.Dropped >= len(part), verbatim && len(bad) == len(part):
 		s.set(part, e.Message)
-	case verbatim && len(bad) > 0 && e.others:
+	case verbatim && complete && len(bad) > 0 && e.others:
 		s.stored += len(good)
 		s.set(bad, e.Message)
 	case len(bad) > 0 && len(good) > 0:
@@ -169,7 +172,7 @@ func (s *search) settleNamed(part [][]byte, e *WriteError) bool {
 			good = append(good, l)
 		}
 	}
-	if e.Class == Partial {
+	if e.Class == Partial && len(e.named) < mostNamed {
 		s.stored += len(good)
 	} else if len(good) > 0 {
 		s.todo = append(s.todo, good)
