@@ -121,6 +121,8 @@ func classOf(status int, message string) Class {
 		return Hold // not a server of this API, or not its address
 	case status == http.StatusUnprocessableEntity && says("Adding a new database would exceed"):
 		return Hold // no line of it is stored before somebody makes room
+	case status >= 500 && message == "partial write":
+		return Retry // of a cluster: fewer nodes have it than consistency asks for
 	case status >= 400 && says("partial write"):
 		return Partial
 	case says("retention policy not found"):

@@ -188,6 +188,8 @@ func TestClasses(t *testing.T) {
 		{500, `{"error":"timeout"}`, Retry},
 		{500, `{"error":"retention policy not found: year"}`, Poison},
 		{502, `<html>bad gateway</html>`, Retry},
+		{500, `{"error":"partial write: points beyond retention policy dropped=1"}`, Partial},
+		{500, `{"error":"partial write"}`, Retry},
 		{503, ``, Wait},
 		{504, ``, Retry},
 		{508, `{"error":"this destination's url is the relay itself"}`, Hold},
