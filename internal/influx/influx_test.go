@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -187,9 +188,9 @@ func TestClasses(t *testing.T) {
 		{429, ``, Wait},
 		{500, `{"error":"timeout"}`, Retry},
 		{500, `{"error":"retention policy not found: year"}`, Poison},
-		{502, `<html>bad gateway</html>`, Retry},
 		{500, `{"error":"partial write: points beyond retention policy dropped=1"}`, Partial},
 		{500, `{"error":"partial write"}`, Retry},
+		{502, `<html>bad gateway</html>`, Retry},
 		{503, ``, Wait},
 		{504, ``, Retry},
 		{508, `{"error":"this destination's url is the relay itself"}`, Hold},
@@ -654,6 +655,103 @@ func TestABatchThatIsTooSlowIsWrittenInParts(t *testing.T) {
 	}
 	if attempts == 12 {
 		t.Error("it was never written in parts small enough")
+	}
+}
+
+// A server that was away for long, and so seemed too slow for the smallest write,
+// is not written to line by line when it is back.
+func TestPartsGrowAfterALongSilence(t *testing.T) {
+	var back atomic.Bool
+	var writes atomic.Int64
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
+		if !back.Load() {
+			<-r.Context().Done()
+			return
+		}
+		writes.Add(1)
+		w.WriteHeader(204)
+	}))
+	defer s.Close()
+	sender := &Sender{Client: newClient(t, Config{URLs: []string{s.URL}, Timeout: 100 * time.Millisecond})}
+	b := Batch{Body: Gzip(nil, []byte(manyLines(1000, func(int) bool { return false })))}
+	var backoff Backoff
+	attempt := func() bool {
+		err := sender.Deliver(t.Context(), Target{}, b)
+		if err != nil {
+			backoff.Next(err)
+			b.TooSlow = backoff.TooSlow()
+		}
+		return err == nil
+	}
+	for range 15 {
+		if attempt() {
+			t.Fatal("delivered without an answer")
+		}
+	}
+	back.Store(true)
+	for n := 0; !attempt(); n++ {
+		if n == 100 {
+			t.Fatal("it is never delivered")
+		}
+	}
+	if n := writes.Load(); n > 100 {
+		t.Errorf("%d writes for 1000 lines", n)
+	}
+}
+
+// Of a server that fails whatever it is sent no batch is taken apart, line by
+// line, at one go.
+func TestAServerInTroubleIsLeftInPeace(t *testing.T) {
+	ill := false
+	s := newServer(t, func([]string) (int, string) {
+		if ill {
+			return 500, `{"error":"engine trouble"}`
+		}
+		return 204, ""
+	})
+	sender := &Sender{
+		Client:   newClient(t, Config{URLs: []string{s.URL}}),
+		Rejected: func(_ Target, lines []byte, _ string) error { t.Errorf("rejected %s", lines); return nil },
+	}
+	if err := sender.Deliver(t.Context(), Target{}, Batch{Body: Gzip(nil, []byte(five))}); err != nil {
+		t.Fatal(err)
+	}
+	ill = true
+	const attempts = 12
+	b := Batch{Body: Gzip(nil, []byte(manyLines(1000, func(int) bool { return false })))}
+	var backoff Backoff
+	for range attempts {
+		backoff.Next(sender.Deliver(t.Context(), Target{}, b))
+		b.Suspect = backoff.Suspect()
+	}
+	if n := len(s.queries); n > 4*attempts {
+		t.Errorf("%d writes in %d attempts", n, attempts)
+	}
+	ill = false
+	for n := 0; sender.Deliver(t.Context(), Target{}, b) != nil; n++ {
+		if n == 10 {
+			t.Fatal("it is never delivered")
+		}
+	}
+	if n := len(s.queries); n > 8*attempts || len(s.stored) != 1005 {
+		t.Errorf("%d writes, %d lines stored", n, len(s.stored))
+	}
+}
+
+// One line that is too large does not make small parts of all others.
+func TestALineTooLargeLeavesTheOthersTogether(t *testing.T) {
+	text := manyLines(1000, func(i int) bool { return i == 300 })
+	s := newServer(t, func(lines []string) (int, string) {
+		if has(lines, "bad") {
+			return 413, "too large"
+		}
+		return 204, ""
+	})
+	got, _ := deliver(t, s, Batch{Lines: 1000}, text)
+	requireOnlyBadRejected(t, text, got)
+	if n := len(s.queries); n > 50 {
+		t.Errorf("%d writes", n)
 	}
 }
 

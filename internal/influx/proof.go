@@ -48,6 +48,12 @@ func (s *Sender) Prove(ctx context.Context, t Target, body []byte) {
 	}
 }
 
+// fails reports whether the server is known to fail a write that it took before.
+func (s *Sender) fails(ctx context.Context) bool {
+	err := s.serverIsSound(ctx)
+	return err != nil && err != ErrUnproven
+}
+
 // serverIsSound reports whether the server takes a write that it took before.
 func (s *Sender) serverIsSound(ctx context.Context) error {
 	t, body := s.proof().known()

@@ -29,6 +29,7 @@ type search struct {
 	all      int
 	todo     [][][]byte // parts still to be written, the next one last
 	limit    int        // parts of more lines are cut without trying
+	most     int        // … and of more than so many it is known that they must be
 	stored   int
 	named    bool // the server has said which lines are bad
 	unnamed  int  // lines that were refused alone, and not named
@@ -62,7 +63,7 @@ const (
 
 // newSearch begins with the answer to the write of the whole batch.
 func newSearch(sender *Sender, t Target, id uint32, lines [][]byte, e *WriteError, b Batch) *search {
-	s := &search{sender: sender, target: t, id: id, all: len(lines), limit: len(lines)}
+	s := &search{sender: sender, target: t, id: id, all: len(lines), limit: len(lines), most: len(lines)}
 	if len(lines) == 0 || !s.settle(lines, e, b) {
 		s.todo = append(s.todo, lines)
 	}
@@ -73,9 +74,9 @@ func newSearch(sender *Sender, t Target, id uint32, lines [][]byte, e *WriteErro
 // next run.
 func (s *search) run(ctx context.Context, b Batch) error {
 	if b.TooSlow {
-		s.limit = max(1, s.limit/2)
+		s.limit = max(1, min(s.limit/2, s.most))
 	}
-	for len(s.todo) > 0 {
+	for taken := false; len(s.todo) > 0; {
 		part := s.todo[len(s.todo)-1]
 		s.todo = s.todo[:len(s.todo)-1]
 		if len(part) > s.limit {
@@ -87,11 +88,18 @@ func (s *search) run(ctx context.Context, b Batch) error {
 		if e == nil {
 			s.stored += len(part)
 			s.sender.proof().remember(s.target, body)
+			taken, s.limit = true, min(2*s.limit, s.most) // a server that was away takes more than it seemed
 			continue
 		}
 		if !s.settle(part, e, b) {
+			if taken && e.TooSlow() {
+				s.most = max(1, len(part)/2)
+			}
 			s.todo = append(s.todo, part)
 			return e
+		}
+		if b.Suspect && e.Suspect() && s.sender.fails(ctx) {
+			return e // as it would whatever it is sent: halving goes on when it is well
 		}
 		if s.stored == 0 && !s.named && s.unnamed >= min(doubt, s.all) && s.all > 1 {
 			s.sender.search = nil // it begins anew when somebody has looked
@@ -110,8 +118,12 @@ func (s *search) settle(part [][]byte, e *WriteError, b Batch) bool {
 		s.set(part, e.Message)
 	case e.Class == Split:
 		s.named = true
-		s.limit = max(1, len(part)/2)
-		s.halveOr(part, func() { s.set(part, e.Message) })
+		s.most = max(1, len(part)/2)
+		s.limit = min(s.limit, s.most)
+		s.halveOr(part, func() {
+			s.set(part, e.Message)
+			s.limit, s.most = s.all, s.all // the line was too large, not the parts
+		})
 	case e.Class == Partial, e.Class == BadLines:
 		s.settleRefusal(part, e)
 	case b.Suspect && e.Suspect():
