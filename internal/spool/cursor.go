@@ -34,6 +34,12 @@ func (d *damage) Error() string {
 
 func (d *damage) Unwrap() error { return d.cause }
 
+// malformed reports whether err is about bytes that were read, and not about the
+// disk, which may give them another time.
+func malformed(err error) bool {
+	return errors.Is(err, errShort) || errors.Is(err, errNotFrame) || errors.Is(err, errBody)
+}
+
 func openCursor(sys system, path string, low, high uint64) (*cursor, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -113,7 +119,7 @@ func (c *cursor) read(off, limit int64, after uint64, f *Frame) (header, error) 
 		h.fill(f)
 		err = c.body(&h, off, f)
 	}
-	if errors.Is(err, errShort) || errors.Is(err, errNotFrame) || errors.Is(err, errBody) {
+	if malformed(err) {
 		err = c.skip(off, limit, err)
 	}
 	return h, err

@@ -304,6 +304,41 @@ func testUnreadableSector(t *testing.T, hiccups int) {
 	}
 }
 
+// What the disk cannot read while a spool is opened is not cut off: it may be
+// read later.
+func TestUnreadableEndWhileOpening(t *testing.T) {
+	for name, part := range map[string]int{"header": 10, "body": frameBytes + 10} {
+		t.Run(name, func(t *testing.T) { testUnreadableEnd(t, int64(part)) })
+	}
+}
+
+// testUnreadableEnd has the disk not give what follows on so many bytes of the
+// last frame.
+func testUnreadableEnd(t *testing.T, part int64) {
+	cfg := testConfig(t.TempDir())
+	s := mustOpen(t, cfg)
+	mustDestination(t, s, "a")
+	mustAppend(t, s, 0, 2)
+	end := s.Stats().Bytes
+	mustAppend(t, s, 2, 3)
+	mustClose(t, s)
+	var ill atomic.Bool
+	ill.Store(true)
+	s = mustOpenOn(t, cfg, &faulty{readAt: func(f *os.File, b []byte, off int64) (int, error) {
+		bad := end + part
+		if !ill.Load() || off+int64(len(b)) <= bad {
+			return 0, nil
+		}
+		n, _ := f.ReadAt(b[:max(0, bad-off)], off)
+		return n, unix.EIO
+	}})
+	ill.Store(false)
+	d := mustDestination(t, s, "a")
+	mustAppend(t, s, 3, 5)
+	got, _ := rest(t, d)
+	wantNumbers(t, "after an illness of the disk", got, sequence(0, 5))
+}
+
 // Nothing but the newest segment is read before Open returns.
 func TestOpenReadsOnlyTheNewestSegment(t *testing.T) {
 	cfg := testConfig(t.TempDir())

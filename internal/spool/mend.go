@@ -39,6 +39,10 @@ func (s *Spool) mendSegment(g *segment) error {
 	if err := c.walk(g.size, &f, visit, func(d *damage) { inside = append(inside, d) }); err != nil {
 		return err
 	}
+	unread := func(d *damage) bool { return d.from >= end && !malformed(d.cause) }
+	if i := slices.IndexFunc(inside, unread); i >= 0 {
+		return inside[i] // not cut: it may be readable the next time
+	}
 	for _, d := range inside {
 		if d.from >= end && s.torn(c, d) {
 			continue
