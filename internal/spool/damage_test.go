@@ -630,3 +630,34 @@ func TestRemovedLinksAreReadByAnotherName(t *testing.T) {
 		t.Errorf("%+v", st)
 	}
 }
+
+// Somebody empties kept/ under the running spool: a destination that is new then
+// gets what is left, and all that comes.
+func TestANewDestinationAfterKeptWasEmptied(t *testing.T) {
+	cfg := testConfig(t.TempDir())
+	cfg.KeptBytes = 1 << 20
+	s := mustOpen(t, cfg)
+	old := mustDestination(t, s, "old")
+	mustAppend(t, s, 0, 5)
+	s.disk.Lock()
+	s.seal()
+	s.disk.Unlock()
+	mustAppend(t, s, 5, 9)
+	passAll(t, old)
+	for _, name := range segmentFiles(t, filepath.Join(cfg.Directory, keptName)) {
+		if err := os.Remove(name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d := mustDestination(t, s, "new")
+	mustAppend(t, s, 9, 12)
+	numbers, _ := rest(t, d)
+	if len(numbers) < 3 {
+		t.Fatalf("got %d", numbers)
+	}
+	wantNumbers(t, "what came since", numbers[len(numbers)-3:], sequence(9, 12))
+	mustClose(t, s)
+	s = mustOpen(t, cfg)
+	numbers, _ = rest(t, mustDestination(t, s, "new"))
+	wantNumbers(t, "after a restart", numbers[len(numbers)-3:], sequence(9, 12))
+}

@@ -95,7 +95,7 @@ func (s *Spool) fillHidden(temp string, owed []*segment, passed uint64) error {
 		return err
 	}
 	for _, g := range owed {
-		if err := s.sys.Link(s.path(keptName, g.name()), s.path(destinationsName, temp, g.name())); err != nil {
+		if err := s.linkTo(g, s.path(keptName, g.name()), s.path(destinationsName, temp, g.name())); err != nil {
 			return err
 		}
 	}
@@ -108,7 +108,7 @@ func (s *Spool) fillHidden(temp string, owed []*segment, passed uint64) error {
 func (s *Spool) fillGap(d *Destination) error {
 	owed := s.since(d)
 	for _, g := range owed {
-		err := s.sys.Link(s.source(g), s.path(d.directory(), g.name()))
+		err := s.linkTo(g, s.source(g), s.path(d.directory(), g.name()))
 		if errors.Is(spaceError(err), ErrNoSpace) && s.lend(g) {
 			s.log.Warn("the disk is full; a segment is read where it is kept", "destination", d.name, "segment", g.name())
 			continue
@@ -121,6 +121,19 @@ func (s *Spool) fillGap(d *Destination) error {
 		return err
 	}
 	s.join(d, owed)
+	return nil
+}
+
+// linkTo gives g another name. One that somebody has removed is no obstacle:
+// whoever reads it says so.
+func (s *Spool) linkTo(g *segment, from, to string) error {
+	err := s.sys.Link(from, to)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if s.active != nil && s.active.segment == g {
+		s.seal() // it would go on growing without a name
+	}
 	return nil
 }
 
