@@ -661,3 +661,21 @@ func TestANewDestinationAfterKeptWasEmptied(t *testing.T) {
 	numbers, _ = rest(t, mustDestination(t, s, "new"))
 	wantNumbers(t, "after a restart", numbers[len(numbers)-3:], sequence(9, 12))
 }
+
+// A directory may be called whatever it likes.
+func TestADirectoryWithBrackets(t *testing.T) {
+	cfg := testConfig(filepath.Join(t.TempDir(), "[a"))
+	s := mustOpen(t, cfg)
+	mustDestination(t, s, "a")
+	mustAppend(t, s, 0, 2)
+	mustClose(t, s)
+	left := filepath.Join(cfg.Directory, segmentName(9)+temporary)
+	if err := os.WriteFile(left, nil, 0o640); err != nil {
+		t.Fatal(err)
+	}
+	numbers, _ := rest(t, mustDestination(t, mustOpen(t, cfg), "a"))
+	wantNumbers(t, "read", numbers, sequence(0, 2))
+	if _, err := os.Stat(left); !os.IsNotExist(err) {
+		t.Errorf("the temporary name is still there: %v", err)
+	}
+}

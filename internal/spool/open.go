@@ -106,9 +106,11 @@ func (s *Spool) load() error {
 // removeTemporary removes the names of segments that were being made. Those
 // that were acknowledged have others.
 func (s *Spool) removeTemporary() error {
-	left, err := filepath.Glob(s.path("*" + segmentSuffix + temporary))
-	for _, path := range left {
-		err = errors.Join(err, s.removeIfThere(path))
+	entries, err := os.ReadDir(s.cfg.Directory)
+	for _, e := range entries {
+		if strings.HasSuffix(e.Name(), segmentSuffix+temporary) {
+			err = errors.Join(err, s.removeIfThere(s.path(e.Name())))
+		}
 	}
 	return err
 }

@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -47,11 +46,10 @@ type Retried struct {
 
 // List describes the files, oldest first.
 func (r *Rejected) List() ([]RejectedFile, error) {
-	paths, err := filepath.Glob(filepath.Join(r.directory, "*"+rejectedEnd))
+	paths, err := r.paths()
 	if err != nil {
 		return nil, err
 	}
-	slices.Sort(paths)
 	files := []RejectedFile{}
 	for _, path := range paths {
 		id := strings.TrimSuffix(filepath.Base(path), rejectedEnd)

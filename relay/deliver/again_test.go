@@ -170,3 +170,15 @@ func FuzzParseRejected(f *testing.F) {
 		}
 	})
 }
+
+// A directory may be called whatever it likes.
+func TestRejectedInADirectoryWithBrackets(t *testing.T) {
+	r := NewRejected(filepath.Join(t.TempDir(), "[a", "near"), time.Now)
+	id := setAside(t, r, RejectedLines{Target: ns, Reason: "no", Lines: []byte("m v=1 1\n")})
+	if !r.Present() {
+		t.Error("nobody sees it")
+	}
+	if err := r.Drop(id); err != nil || r.Present() {
+		t.Errorf("it is still there, %v", err)
+	}
+}

@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -100,11 +99,10 @@ func (r *Rejected) begin(now time.Time) error {
 
 // makeRoom removes the oldest files until another fits below the bound.
 func (r *Rejected) makeRoom() error {
-	files, err := filepath.Glob(filepath.Join(r.directory, "*"+rejectedEnd))
+	files, err := r.paths()
 	if err != nil {
 		return err
 	}
-	slices.Sort(files) // by name is by age
 	total := int64(0)
 	for i := len(files) - 1; i >= 0; i-- {
 		info, err := os.Stat(files[i])
@@ -125,8 +123,22 @@ func (r *Rejected) makeRoom() error {
 // Present reports whether there are files, of this run or an earlier one, that
 // nobody has taken away yet.
 func (r *Rejected) Present() bool {
-	files, err := filepath.Glob(filepath.Join(r.directory, "*"+rejectedEnd))
+	files, err := r.paths()
 	return err == nil && len(files) > 0
+}
+
+// paths are those of the files, oldest first: by name is by age.
+func (r *Rejected) paths() (all []string, err error) {
+	entries, err := os.ReadDir(r.directory)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	for _, e := range entries {
+		if strings.HasSuffix(e.Name(), rejectedEnd) {
+			all = append(all, filepath.Join(r.directory, e.Name()))
+		}
+	}
+	return all, err
 }
 
 // Directory is where the files are.
