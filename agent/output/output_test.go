@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -17,6 +18,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"github.com/rpicluster/vitals/agent/config"
 )
@@ -457,6 +459,42 @@ func TestRefusedLinesAreSetAside(t *testing.T) {
 	}
 	if !strings.Contains(string(kept), "it is three\n"+numbered(3)+"\n") || !strings.HasPrefix(string(kept), "# ") {
 		t.Errorf("%s", kept)
+	}
+}
+
+// Lines of which a full disk has taken a part do not take in those that follow
+// when there is room again.
+func TestAFullDiskLeavesNoHalfLine(t *testing.T) {
+	dir := t.TempDir()
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=64k"); err != nil {
+		t.Skipf("a small tmpfs cannot be mounted: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(dir, 0); err != nil {
+			t.Error(err)
+		}
+	})
+	r := newRejects(filepath.Join(dir, "rejected"))
+	if err := r.add([]byte(numbered(1)+"\n"), "first", time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	filler := filepath.Join(dir, "filler")
+	if err := os.WriteFile(filler, make([]byte, 40<<10), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.add(bytes.Repeat([]byte("m v=\"text\" 1\n"), 4000), "second", time.Now()); !errors.Is(err, unix.ENOSPC) {
+		t.Fatalf("on a full disk: %v", err)
+	}
+	if err := os.Remove(filler); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.add([]byte(numbered(3)+"\n"), "third", time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	text, err := r.read()
+	sound, n, left, _ := sift(text)
+	if want := numbered(1) + "\n" + numbered(3) + "\n"; err != nil || string(sound) != want || n != 2 || len(left) > 0 {
+		t.Errorf("%v, %d lines: %.300s; left: %.300s", err, n, sound, left)
 	}
 }
 

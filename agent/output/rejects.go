@@ -134,8 +134,15 @@ func appendSynced(path string, text []byte) error {
 	if err != nil {
 		return fmt.Errorf("keep rejected lines: %w", err)
 	}
-	_, err = f.Write(text)
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+	info, err := f.Stat()
+	if err == nil {
+		_, err = f.Write(text)
+		if err = errors.Join(err, f.Sync()); err != nil {
+			// Half a line would take in what is appended next.
+			err = errors.Join(err, f.Truncate(info.Size()))
+		}
+	}
+	if err := errors.Join(err, f.Close()); err != nil {
 		return fmt.Errorf("keep rejected lines: %w", err)
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"github.com/rpicluster/vitals/internal/influx"
 )
@@ -180,5 +182,37 @@ func TestRejectedInADirectoryWithBrackets(t *testing.T) {
 	}
 	if err := r.Drop(id); err != nil || r.Present() {
 		t.Errorf("it is still there, %v", err)
+	}
+}
+
+// Lines of which a full disk has taken a part do not take in those that follow
+// when there is room again.
+func TestAFullDiskLeavesNoHalfLine(t *testing.T) {
+	dir := t.TempDir()
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=64k"); err != nil {
+		t.Skipf("a small tmpfs cannot be mounted: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(dir, 0); err != nil {
+			t.Error(err)
+		}
+	})
+	r := NewRejected(filepath.Join(dir, "near"), time.Now)
+	setAside(t, r, RejectedLines{Target: yearly, Reason: "first", Lines: []byte("m v=1 1\n")})
+	filler := filepath.Join(dir, "filler")
+	if err := os.WriteFile(filler, make([]byte, 40<<10), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Add(yearly, bytes.Repeat([]byte("m v=\"text\" 1\n"), 4000), "second"); !errors.Is(err, unix.ENOSPC) {
+		t.Fatalf("on a full disk: %v", err)
+	}
+	if err := os.Remove(filler); err != nil {
+		t.Fatal(err)
+	}
+	id := setAside(t, r, RejectedLines{Target: ns, Reason: "third", Lines: []byte("m v=3 3\n")})
+	got, err := r.Read(id)
+	if err != nil || len(got) != 2 || got[0].Reason != "first" || string(got[0].Lines) != "m v=1 1\n" ||
+		got[1].Reason != "third" || got[1].Target != ns || string(got[1].Lines) != "m v=3 3\n" {
+		t.Errorf("%v, %d parts: %.300q", err, len(got), fmt.Sprint(got))
 	}
 }

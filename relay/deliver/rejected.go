@@ -72,9 +72,18 @@ func (r *Rejected) append(text []byte) error {
 	if err != nil {
 		return err
 	}
-	n, err := f.Write(text)
-	r.size += int64(n)
-	return errors.Join(err, f.Sync(), f.Close())
+	info, err := f.Stat()
+	if err == nil {
+		_, err = f.Write(text)
+		if err = errors.Join(err, f.Sync()); err != nil {
+			// Half a line would take in what is appended next.
+			err = errors.Join(err, f.Truncate(info.Size()))
+		}
+	}
+	if err == nil {
+		r.size += int64(len(text))
+	}
+	return errors.Join(err, f.Close())
 }
 
 // begin begins a new file and makes room for it.
