@@ -223,7 +223,8 @@ func (o *Output) toDisk(ctx context.Context, all []piece) bool {
 	if behind {
 		return false
 	}
-	ctx, cancel := context.WithTimeout(ctx, appendTimeout)
+	// Also what comes while the agent is told to stop shall be there.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), appendTimeout)
 	defer cancel()
 	frames := make([]*spool.Frame, len(all))
 	for i, p := range all {

@@ -314,6 +314,25 @@ func TestKilledWithTheDiskStrategyNothingIsLost(t *testing.T) {
 	}
 }
 
+// What is gathered while the agent is told to stop is put on disk like all else.
+func TestTheDiskStrategyWhileStopping(t *testing.T) {
+	c := settings("http://127.0.0.1:1")
+	c.Directory, c.Disk = t.TempDir(), true
+	o, err := Open(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	o.Append(ctx, []byte(numbered(0)+"\n"), 1)
+	if s := o.Status(); s.SpoolLines != 1 || s.MemoryLines != 0 || s.Buffer != "" {
+		t.Errorf("%+v", s)
+	}
+	if err := o.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestMemoryAloneDropsTheOldest(t *testing.T) {
 	notADirectory := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(notADirectory, nil, 0o600); err != nil {
