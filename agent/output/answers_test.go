@@ -324,3 +324,40 @@ func TestADatabaseThatCannotBe(t *testing.T) {
 		})
 	}
 }
+
+// A line that the server fails at, and that is alone in its batch, holds nothing
+// up: what comes after it shows whose fault it is.
+func TestALoneLineThatTheServerFailsAt(t *testing.T) {
+	for _, buffered := range []bool{true, false} {
+		for _, tagged := range []bool{true, false} {
+			overBoth(t, fmt.Sprint("buffered ", buffered, ", tagged ", tagged), both, func(t *testing.T, c Config, db *influxd) {
+				c.BatchSize = 1
+				if !buffered {
+					c.Directory = ""
+				}
+				if tagged {
+					c.DatabaseTag.Tag, c.BucketTag.Tag = "host", "host"
+				}
+				db.misbehave(func(w http.ResponseWriter, lines []string) bool {
+					if slices.Contains(lines, numbered(0)) {
+						return status(500, "panic")(w, lines)
+					}
+					w.WriteHeader(http.StatusNoContent)
+					return true
+				})
+				o := run(t, c)
+				o.give(0, 1)
+				o.until("it has failed", func() bool { o.FlushNow(); return o.Status().Failures > 4 })
+				o.give(1, 4)
+				o.until("the others are delivered", func() bool { o.FlushNow(); return o.Held() == 0 })
+				stored := slices.Sorted(slices.Values(db.stored()))
+				if diff := cmp.Diff(numbers(1, 4), slices.Compact(stored)); diff != "" {
+					t.Error(diff)
+				}
+				if s := o.Status(); s.Rejected != 1 || s.Dropped != 0 && buffered {
+					t.Errorf("%+v", s)
+				}
+			})
+		}
+	}
+}

@@ -116,10 +116,29 @@ func (s *server) deliverSplit(ctx context.Context, b batch, state *influx.Backof
 }
 
 // hopeless reports whether there is no use in trying another lane: the server is
-// away, or wants time.
+// away, or wants time. Where it may be the lines that it fails at, there is.
 func hopeless(err error) bool {
 	var e *influx.WriteError
-	return errors.As(err, &e) && (e.Class == influx.Retry || e.Class == influx.Wait)
+	return errors.As(err, &e) && (e.Class == influx.Retry || e.Class == influx.Wait) && !errors.Is(err, influx.ErrUnproven)
+}
+
+// prove shows the server a batch that is delivered later, to compare with what it
+// fails at now. Of what goes several ways that is what goes the same way.
+func (s *server) prove(ctx context.Context, body []byte) {
+	if s.route.straight() {
+		l := lane{Target: s.route.fallback}
+		s.sender(l).Prove(ctx, l.Target, body)
+		return
+	}
+	text, err := influx.Gunzip(body)
+	if err != nil || s.split == nil {
+		return
+	}
+	for _, sh := range s.route.split(text) {
+		if slices.ContainsFunc(s.split.lanes, func(o *share) bool { return o.lane == sh.lane && !o.done }) {
+			s.sender(sh.lane).Prove(ctx, sh.Target, sh.body)
+		}
+	}
 }
 
 // deliverShares sends several at the same time and returns the first error.

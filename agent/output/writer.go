@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/rpicluster/vitals/internal/influx"
 	"github.com/rpicluster/vitals/internal/spool"
 )
 
@@ -33,6 +34,9 @@ func (o *Output) flush(ctx context.Context, everything bool) (wait time.Duration
 		begun := time.Now()
 		err := o.to.deliver(ctx, b, &o.backoff)
 		o.attempted(time.Since(begun))
+		if errors.Is(err, influx.ErrUnproven) {
+			o.prove(ctx, b)
+		}
 		if err = errors.Join(err, o.settle(b, err)); err != nil {
 			o.failed(err)
 			o.spill(ctx)
@@ -121,6 +125,35 @@ var clockSet = time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)
 func (o *Output) tooOld(received time.Time) bool {
 	age := o.config.BufferMaxAge
 	return age > 0 && received.After(clockSet) && time.Since(received) > age
+}
+
+// prove shows the destination what comes after b, of which it fails every line:
+// that tells whose fault it is. It comes again in its turn.
+func (o *Output) prove(ctx context.Context, b batch) {
+	to, ok := o.to.(interface {
+		prove(ctx context.Context, body []byte)
+	})
+	if !ok {
+		return
+	}
+	var body []byte
+	if b.seq > 0 {
+		if !o.isAhead {
+			o.isAhead, _ = o.queue.TryNext(&o.ahead)
+		}
+		if o.isAhead {
+			body = o.ahead.Body
+		}
+	} else {
+		o.mu.Lock()
+		if o.memory.seal(); len(o.memory.sealed) > 1 {
+			body = o.memory.sealed[1].body
+		}
+		o.mu.Unlock()
+	}
+	if body != nil {
+		to.prove(ctx, body)
+	}
 }
 
 // settle forgets a batch that was delivered and puts back one that was not.
