@@ -212,7 +212,9 @@ func (s *Spool) take() []*request {
 		n++
 	}
 	reqs := s.pending[:n:n]
-	s.pending = s.pending[n:]
+	if s.pending = s.pending[n:]; len(s.pending) == 0 {
+		s.pending = nil // an array without an end holds on to what was written
+	}
 	return reqs
 }
 

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"weak"
 )
 
 func TestSegmentIsGzip(t *testing.T) {
@@ -120,6 +121,20 @@ func TestCommitsGatherThoseWhoComeAgain(t *testing.T) {
 			})
 		})
 	}
+}
+
+// What is written is the caller's again, and nothing of it stays in memory.
+func TestNothingHoldsOnToWhatIsWritten(t *testing.T) {
+	s := mustOpen(t, testConfig(t.TempDir()))
+	mustDestination(t, s, "a")
+	appended := func() weak.Pointer[Frame] {
+		f := frame(0)
+		if err := s.Append(context.Background(), f); err != nil {
+			t.Fatal(err)
+		}
+		return weak.Make(f)
+	}()
+	eventually(t, "nobody has it", func() bool { runtime.GC(); return appended.Value() == nil })
 }
 
 func TestCommitDelayGathersCallers(t *testing.T) {
