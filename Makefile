@@ -58,8 +58,8 @@ unit: go-version ## unit tests with the race detector
 e2e: go-version ## the programs from outside, with a real InfluxDB
 	$(GO) test -v -timeout 60m -parallel 4 ./tests # most of them wait
 
-faults: go-version ## lose nothing, in hours instead of minutes: each fault as often as docs/guarantees.md says (VITALS_SEED=N repeats)
-	VITALS_FAULTS=full $(GO) test -v -timeout 24h -parallel 2 -run RelayFault ./tests
+faults: go-version ## lose nothing, in an hour or two instead of minutes: each fault as often as docs/guarantees.md says (VITALS_SEED=N repeats)
+	VITALS_FAULTS=full $(GO) test -v -timeout 24h -parallel 5 -run RelayFault ./tests
 
 fuzz: go-version ## every fuzz target for FUZZTIME (5s)
 	@GO="$(GO)" sh tests/fuzz.sh $(FUZZTIME)
