@@ -40,11 +40,13 @@ func (s *Setup) put(ctx context.Context, j *journal) error {
 		return fmt.Errorf("the package %s is not there any more as it was (%v)", j.Package.Name, err)
 	}
 	fmt.Fprintf(s.Out, "Installs %s.\n", j.Package.Name)
+	// Killed in the middle, a package manager would refuse all that follows.
+	whole := context.WithoutCancel(ctx)
 	switch j.Package.Kind {
 	case "deb":
-		return command(ctx, "dpkg", "--install", "--force-confold", file)
+		return errors.Join(command(whole, "dpkg", "--install", "--force-confold", file), ctx.Err())
 	case "rpm":
-		return command(ctx, "rpm", "--upgrade", "--oldpackage", "--replacepkgs", file)
+		return errors.Join(command(whole, "rpm", "--upgrade", "--oldpackage", "--replacepkgs", file), ctx.Err())
 	}
 	candidate := s.candidate()
 	if err := extract(ctx, file, j.Package.Kind, candidate); err != nil {

@@ -319,6 +319,40 @@ func TestBadVersionsArePutBack(t *testing.T) {
 	}, "it was broken off")
 }
 
+// A package manager that is killed in the middle leaves its lists broken: it comes
+// to its end, and then the version before is put back.
+func TestAPackageManagerIsNotKilled(t *testing.T) {
+	dir := t.TempDir()
+	began, ended := filepath.Join(dir, "began"), filepath.Join(dir, "ended")
+	script := "#!/bin/sh\n: >" + began + "\nsleep 1\n: >" + ended + "\n"
+	if err := os.WriteFile(filepath.Join(dir, "dpkg"), []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+	program := buildProgram(t, "v0.1.0", "")
+	w, p := upgrading(t, program)
+	j := &journal{From: "v0.1.0", To: "v0.2.0", Path: w.setup.Program, Relay: p.URL, Runs: true, Package: Package{Name: "vitals-agent_0.2.0_amd64.deb", Kind: "deb", SHA256: sum([]byte("deb"))}}
+	w.put(previousDirectory+"/"+j.Package.Name, "deb")
+	w.put(previousDirectory+"/"+programName, string(program))
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	go func() {
+		for t.Context().Err() == nil {
+			if _, err := os.Stat(began); err == nil {
+				cancel()
+				return
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+	}()
+	if err := w.setup.carryOut(ctx, j); err == nil || !strings.Contains(err.Error(), "it was broken off") {
+		t.Errorf("%v", err)
+	}
+	if _, err := os.Stat(ended); err != nil {
+		t.Errorf("it was killed: %v", err)
+	}
+}
+
 // An upgrade that was killed leaves an agent that works, and is gone on with.
 func TestAnUpgradeThatWasKilled(t *testing.T) {
 	old, next := buildProgram(t, "v0.1.0", ""), buildProgram(t, "v0.2.0", "")
