@@ -127,7 +127,7 @@ func TestJoiningThatFails(t *testing.T) {
 	p.expire(old.ID)
 	m.refuses("an expired invite", try(old, ""), "vitals-relay invite")
 	for _, key := range []string{"\x03", "\x1c", "\x04"} { // Ctrl-C, Ctrl-\, Ctrl-D
-		if shown, exit := m.paste(fmt.Sprintf("exec vitals-agent join %s --pin '%s'", in.URL, in.Pin), key); exit != 1 || !strings.Contains(shown, "Nothing was changed") || m.traces() != clean {
+		if shown, exit := m.paste(fmt.Sprintf("exec vitals-agent join %s --pin '%s'", in.URL, in.Pin), key); exit != 1 || !strings.Contains(shown, "nothing else was changed") || m.traces() != clean {
 			t.Errorf("%q instead of a code: exit code %d\n%s\n%s", key, exit, shown, m.traces())
 		}
 	}

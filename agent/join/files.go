@@ -200,11 +200,8 @@ func removeEmpty(s *Setup, made []string) {
 
 // lock keeps a second command from working on the same files.
 func (s *Setup) lock() (unlock func(), err error) {
-	path := s.path(stateDirectory)
-	dir, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) { // none has joined yet: the parent is there
-		dir, err = os.Open(filepath.Dir(path))
-	}
+	// Of the state's directory the parent, which is there before any has joined.
+	dir, err := os.Open(filepath.Dir(s.path(stateDirectory)))
 	if err != nil {
 		return nil, err
 	}

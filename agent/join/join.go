@@ -1,7 +1,7 @@
 // Package join makes this machine a node of a relay, keeps its agent up to
 // date, and undoes both. It knows the relay by what it answers over HTTP.
 //
-//	code ─► exchange ─► token ─► note ─► node file ─► start ─► first 204
+//	room ─► relay ─► code ─► exchange ─► token ─► note ─► node file ─► start ─► first 204
 //
 // Room for the three files is made before the exchange. Whatever ends it before
 // the node file is in place undoes it; from then on a second try goes on from there.
@@ -128,7 +128,7 @@ func (s *Setup) Join(ctx context.Context, o Options) error {
 	fmt.Fprintf(s.Out, "This machine joins %s as %s.\n", relay, me.Node)
 	fresh, err := s.install(ctx, relay, me, how, o.Code)
 	if err != nil {
-		return fmt.Errorf("%w\nNothing was changed on this machine.", err) //nolint:staticcheck // it is the end of what is told
+		return fmt.Errorf("%w\nThis machine has not joined: vitals-agent is installed, and nothing else was changed.", err) //nolint:staticcheck // it is the end of what is told
 	}
 	return s.start(ctx, relay, fresh)
 }
@@ -178,6 +178,9 @@ func (s *Setup) install(ctx context.Context, relay *Relay, me Identity, how plan
 		return nil, err
 	}
 	defer files.discard()
+	if err := relay.Meet(ctx); err != nil {
+		return nil, err
+	}
 	answer, err := s.exchange(ctx, relay, me, code)
 	if err != nil {
 		return nil, err

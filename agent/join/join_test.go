@@ -56,6 +56,8 @@ func (p *primary) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	token := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
 	switch r.Method + " " + r.URL.Path {
+	case "GET /join":
+		fmt.Fprint(w, "#!/bin/sh\n")
 	case "POST /join":
 		var q Request
 		if err := json.NewDecoder(r.Body).Decode(&q); err != nil {
@@ -315,7 +317,7 @@ func TestRefusalsChangeNothing(t *testing.T) {
 		before := w.files()
 		set(w)
 		err := w.join(codes...)
-		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "Nothing was changed") {
+		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "has not joined") {
 			t.Errorf("%s: %v", name, err)
 		}
 		w.same(name, before)
@@ -330,7 +332,7 @@ func TestRefusalsChangeNothing(t *testing.T) {
 	answer := func(status int, code, text string) func(*world) {
 		return func(w *world) {
 			w.primary.answer = func(rw http.ResponseWriter, r *http.Request) bool {
-				if r.URL.Path != "/join" {
+				if r.Method+r.URL.Path != "POST/join" {
 					return false
 				}
 				rw.Header().Set("Retry-After", "60")
@@ -350,19 +352,27 @@ func TestRefusalsChangeNothing(t *testing.T) {
 	f("disabled", answer(404, "disabled", "there is nothing to join with: mode = \"required\""), "nothing to join with", goodCode)
 	f("no relay", func(w *world) {
 		w.primary.answer = func(rw http.ResponseWriter, _ *http.Request) bool { http.NotFound(rw, nil); return true }
-	}, "no such door", goodCode)
+	}, "no such door")
 	f("no JSON", func(w *world) {
 		w.primary.answer = func(rw http.ResponseWriter, _ *http.Request) bool { fmt.Fprint(rw, "<html>"); return true }
 	}, "not what a relay answers", goodCode)
-	f("ends in the middle", func(w *world) {
+	f("never answers", func(w *world) {
 		w.primary.answer = func(http.ResponseWriter, *http.Request) bool { panic(http.ErrAbortHandler) }
+	}, "try again")
+	f("ends in the middle", func(w *world) {
+		w.primary.answer = func(_ http.ResponseWriter, r *http.Request) bool {
+			if r.Method == http.MethodPost {
+				panic(http.ErrAbortHandler)
+			}
+			return false
+		}
 	}, "try again", goodCode)
 	f("no token", func(w *world) {
 		w.primary.answer = func(rw http.ResponseWriter, r *http.Request) bool {
-			if r.URL.Path == "/join" {
+			if r.Method+r.URL.Path == "POST/join" {
 				fmt.Fprint(rw, `{"node":"pi-7","database":"d"}`)
 			}
-			return r.URL.Path == "/join"
+			return r.Method+r.URL.Path == "POST/join"
 		}
 	}, "no token in it", goodCode)
 	f("a node file that would not be sound", func(w *world) { w.checkErr = errors.New("node.toml:3:1: bad") }, "node.toml:3:1", goodCode)
@@ -527,11 +537,8 @@ func TestTheRightRelay(t *testing.T) {
 		t.Helper()
 		w := newWorld(t, p)
 		before := w.files()
-		codes := []string{goodCode}
-		if strings.HasPrefix(want, "!") {
-			codes, want = nil, want[1:]
-		}
-		if err := w.joinWith(Options{URL: url, Pin: pin}, codes...); err == nil || !strings.Contains(err.Error(), want) {
+		// Nobody is asked for a code that would be of no use.
+		if err := w.joinWith(Options{URL: url, Pin: pin}); err == nil || strings.Contains(err.Error(), "no more codes") || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s %s: %v", url, pin, err)
 		}
 		w.same(url, before)
@@ -540,11 +547,11 @@ func TestTheRightRelay(t *testing.T) {
 	f(p.URL, "", "give the relay's key with --pin")
 	f(strings.Replace(plain.URL, "http:", "https:", 1), p.pin(), "speaks no TLS")
 	f(strings.Replace(p.URL, "https:", "http:", 1), "", "write https://")
-	f(plain.URL, p.pin(), "!over http:// no key is shown")
+	f(plain.URL, p.pin(), "over http:// no key is shown")
 	f("https://127.0.0.1:1", p.pin(), "see whether the relay runs")
-	f("10.7.0.1:8186", "", "!https://10.7.0.1:8186")
-	f("https://9TRD-8WVB-K7QX-4M2P@10.7.0.1:8186", "", "!join asks for the code")
-	f(p.URL, "sha256//x", "!44 characters")
+	f("10.7.0.1:8186", "", "https://10.7.0.1:8186")
+	f("https://9TRD-8WVB-K7QX-4M2P@10.7.0.1:8186", "", "join asks for the code")
+	f(p.URL, "sha256//x", "44 characters")
 	if len(p.joins) != 0 {
 		t.Errorf("a code was sent: %v", p.joins)
 	}
@@ -567,7 +574,11 @@ func TestLeave(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	w.same("lines are left", joined)
-	w.left, w.drainErr = 0, nil
+	w.drainErr = nil
+	if err := w.setup.Leave(t.Context(), false); err == nil || !strings.Contains(err.Error(), "7 lines") || strings.Contains(err.Error(), "nil") {
+		t.Errorf("%v", err)
+	}
+	w.left = 0
 	p.answer = func(rw http.ResponseWriter, _ *http.Request) bool { rw.WriteHeader(http.StatusBadGateway); return true }
 	if err := w.setup.Leave(t.Context(), false); err == nil || !strings.Contains(err.Error(), "--force") {
 		t.Errorf("%v", err)
@@ -620,7 +631,7 @@ func TestNoRoom(t *testing.T) {
 		}
 		w.put(blocked, "in the way")
 		blockedFiles := w.files()
-		if err := w.join(); err == nil || !strings.Contains(err.Error(), "Nothing was changed") {
+		if err := w.join(); err == nil || !strings.Contains(err.Error(), "has not joined: ") {
 			t.Errorf("%s: %v", name, err)
 		}
 		w.same(name, blockedFiles)
@@ -649,9 +660,31 @@ func TestTwoAtOnce(t *testing.T) {
 	if err := w.join(); err == nil || !strings.Contains(err.Error(), "under way") {
 		t.Errorf("%v", err)
 	}
+	// Also while the first one ever makes its directories.
+	w.put(notePath+".new", "")
+	if err := w.join(); err == nil || !strings.Contains(err.Error(), "under way") {
+		t.Errorf("%v", err)
+	}
 	unlock()
 	if err := w.join(goodCode); err != nil {
 		t.Error(err)
+	}
+}
+
+// The unit runs the agent by its own node file and by no other.
+func TestAnotherNodeFileThanTheUnits(t *testing.T) {
+	w := newWorld(t, newPrimary(t))
+	w.managed, w.setup.NodeFile = true, "/srv/node.toml"
+	if err := w.join(goodCode); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(w.did, []string{"once"}) || !strings.Contains(w.out.String(), "\n  vitals-agent --config /srv/node.toml\n") {
+		t.Errorf("%v\n%s", w.did, &w.out)
+	}
+	w.setup.NodeFile = "/etc/vitals/node.toml" // leave goes by what was joined
+	w.did = nil
+	if err := w.setup.Leave(t.Context(), false); err != nil || slices.Contains(w.did, "stop") {
+		t.Errorf("%v: %v", err, w.did)
 	}
 }
 
@@ -659,7 +692,9 @@ func TestTwoAtOnce(t *testing.T) {
 func TestAWordOfTheRelaysIsLegible(t *testing.T) {
 	p := newPrimary(t)
 	p.answer = func(w http.ResponseWriter, r *http.Request) bool {
-		refuse(w, http.StatusForbidden, "wrong", "no\x1b]0;hello\a such\ninvite")
+		if r.Method == http.MethodPost {
+			refuse(w, http.StatusForbidden, "wrong", "no\x1b]0;hello\a such\ninvite")
+		}
 		return true
 	}
 	w := newWorld(t, p)

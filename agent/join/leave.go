@@ -64,7 +64,7 @@ func (s *Setup) sendRest(ctx context.Context, relay *Relay, note *Note, force bo
 			send = false
 		}
 	}
-	manages := s.Service.Manages(ctx)
+	manages := s.manages(ctx, note.NodeFile)
 	if state, err := s.Agent.State(ctx); err == nil {
 		if !manages || !s.Service.Active(ctx) {
 			return fmt.Errorf("an agent runs here, since %s, that systemd has not started: end it, and run leave again", state.Started.Local().Format(time.DateTime))
@@ -87,7 +87,10 @@ func (s *Setup) sendRest(ctx context.Context, relay *Relay, note *Note, force bo
 	draining, cancel := context.WithTimeout(ctx, drainPatience)
 	defer cancel()
 	left, err := s.Agent.Drain(draining, s.path(note.NodeFile))
-	if (left > 0 || err != nil) && !force {
+	if left > 0 && err == nil {
+		err = errors.New("the relay takes them slowly")
+	}
+	if err != nil && !force {
 		return fmt.Errorf("%d lines could not be sent (%w). Run leave again when the relay takes them, start the agent again with systemctl enable --now vitals-agent, or give them up with --force", left, err)
 	}
 	return nil

@@ -133,6 +133,12 @@ func unfit(text string) bool {
 		strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) })
 }
 
+// Meet asks for what everybody may have. So an address or a key that is wrong is
+// found out before anybody is asked for a code.
+func (r *Relay) Meet(ctx context.Context) error {
+	return r.ask(ctx, http.MethodGet, "/join", "", nil, nil)
+}
+
 // Join exchanges an invite's code for a token of this node.
 func (r *Relay) Join(ctx context.Context, what Request) (*Answer, error) {
 	body, err := json.Marshal(what)

@@ -9,7 +9,16 @@ import (
 	"time"
 )
 
-const unit = "vitals-agent.service"
+const (
+	unit = "vitals-agent.service"
+	// unitNodeFile is the node file by which the unit runs the agent.
+	unitNodeFile = "/etc/vitals/node.toml"
+)
+
+// manages reports whether the service manager runs the agent by a node file.
+func (s *Setup) manages(ctx context.Context, nodeFile string) bool {
+	return nodeFile == unitNodeFile && s.Service.Manages(ctx)
+}
 
 // Systemd keeps the agent running by its unit.
 type Systemd struct{}

@@ -15,7 +15,7 @@ func (s *Setup) start(ctx context.Context, relay *Relay, note *Note) error {
 	before, running := s.Agent.State(ctx)
 	was, _ := before.output(relay.String())
 	switch {
-	case s.Service.Manages(ctx):
+	case s.manages(ctx, note.NodeFile):
 		if err := s.Service.Start(ctx); err != nil {
 			return fmt.Errorf("start the agent: %w; journalctl -u vitals-agent -n 30 shows why. This machine has joined: "+
 				"once that is mended, systemctl enable --now vitals-agent, or the same line once more, which asks for no code", err)
