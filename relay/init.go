@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -49,6 +50,26 @@ relay and agent; once more changes nothing
 [--influx-username NAME --influx-password-file FILE]
 [--influx-org NAME --influx-bucket NAME]
 [--influx-token-file FILE]; --influx none: without`,
+		more: `  --influx URL      the InfluxDB that gets the lines; http://127.0.0.1:8086 without it, if
+                    one answers there; "none": none
+  --influx-username NAME
+                    of InfluxDB 1.x: who may create the database, or write to it if it is
+                    there already
+  --influx-password-file FILE
+                    has that user's password in one line; it is copied to where the relay
+                    alone reads it
+  --influx-org NAME
+                    of InfluxDB 2.x: the organization
+  --influx-bucket NAME
+                    of InfluxDB 2.x: the bucket, which has to be there
+  --influx-token-file FILE
+                    of InfluxDB 2.x and 3: has a token in one line, which may write there
+  --listen ADDRESS  where the relay is to listen; ":8186" without it. "127.0.0.1:8186" is for
+                    this machine alone, and speaks plain HTTP
+  --cert-file FILE  a certificate of yours, in the place of a key that the relay makes
+  --key-file FILE   its key
+  --config FILE     write the node file there, instead of /etc/vitals/node.toml
+`,
 		run: initialize,
 	}}
 }
@@ -73,6 +94,10 @@ func initialize(ctx context.Context, c *call) error {
 		Progress: func(step string) { fmt.Fprintln(c.stderr, "vitals-relay:", step) },
 	})
 	printSetup(c.stdout, &done)
+	var mistake setup.OptionError
+	if errors.As(err, &mistake) {
+		return usageError(mistake)
+	}
 	if err != nil {
 		return err
 	}

@@ -117,6 +117,17 @@ func TestInitMakesAPrimary(t *testing.T) {
 	if rows := db.query("", `SHOW RETENTION POLICIES ON "node_vitals"`); len(rows) != 1 || rows[0][0] != "node_vitals_year_rp" {
 		t.Errorf("%v", rows)
 	}
+	// The way back that it has printed is one.
+	undo := regexp.MustCompile(`(?m)undo: (curl .*?)  ?\(`).FindStringSubmatch(printed)
+	if undo == nil {
+		t.Fatalf("it does not say how to remove the database:\n%s", printed)
+	}
+	if stdout, stderr, code := run(t, p.command("sh", "-c", undo[1])); code != 0 || strings.Contains(stdout, "error") {
+		t.Errorf("%s: exit code %d\n%s%s", undo[1], code, stdout, stderr)
+	}
+	if rows := db.query("", "SHOW DATABASES"); strings.Contains(fmt.Sprint(rows), "node_vitals") {
+		t.Errorf("after %s there is still %v", undo[1], rows)
+	}
 	for _, program := range []string{"vitals-relay", "vitals-agent"} {
 		if _, stderr, code := run(t, p.command(program, "config", "check", "--config", p.node)); program == "vitals-relay" && code != 0 {
 			t.Errorf("%s: %s", program, stderr)
@@ -140,6 +151,10 @@ func TestInitMakesAPrimary(t *testing.T) {
 		}
 		return ""
 	})
+	// Of a database that was there before nobody is told how to remove it.
+	if printed := newPrimary(t).mustInit("--influx", db.url()); strings.Contains(printed, "DROP") {
+		t.Errorf("%s", printed)
+	}
 	before := p.read("etc/node.toml") + p.read("etc/secrets/relay") + p.read("state/tls/key.pem")
 	again := p.mustInit()
 	if now := p.read("etc/node.toml") + p.read("etc/secrets/relay") + p.read("state/tls/key.pem"); now != before || !strings.Contains(again, "left alone") {

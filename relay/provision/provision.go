@@ -176,7 +176,7 @@ func (p *Provisioner) Complete(ctx context.Context, database string) error {
 // alone, except that a policy of that name gets the duration, replication and default that
 // are asked for. It may be called at any time, from anywhere.
 func (p *Provisioner) Ensure(ctx context.Context, database string) error {
-	exists, err := p.exists(ctx, database)
+	exists, err := p.Exists(ctx, database)
 	if err != nil {
 		return fmt.Errorf("list databases: %w", err)
 	}
@@ -192,7 +192,8 @@ func (p *Provisioner) Ensure(ctx context.Context, database string) error {
 	return p.ensurePolicy(ctx, database)
 }
 
-func (p *Provisioner) exists(ctx context.Context, database string) (bool, error) {
+// Exists reports whether the server has a database.
+func (p *Provisioner) Exists(ctx context.Context, database string) (bool, error) {
 	list, err := p.config.Server.Query(ctx, influxql.Statement{Kind: influxql.ShowDatabases}.String())
 	if err != nil {
 		return false, err

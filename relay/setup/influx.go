@@ -34,6 +34,20 @@ type Influx struct {
 	Organization, Bucket, TokenFile string
 }
 
+// check refuses an address that is none, and credentials that everybody could see.
+func (i *Influx) check() error {
+	u, err := url.Parse(i.URL)
+	switch {
+	case i.URL != "" && i.URL != "none" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https"):
+		return OptionError(fmt.Sprintf("--influx %q: write it like %s", influx.Redact(i.URL), here))
+	case err == nil && (u.User != nil || u.RawQuery != "" || u.Fragment != ""):
+		return OptionError("--influx must not hold credentials, as everybody sees command lines: use --influx-username with --influx-password-file, or --influx-token-file")
+	case (i.Username == "") != (i.PasswordFile == ""):
+		return OptionError("--influx-username and --influx-password-file go together")
+	}
+	return nil
+}
+
 // here is where InfluxDB listens on this machine, unless it is told otherwise.
 const here = "http://127.0.0.1:8086"
 
@@ -47,6 +61,7 @@ type server struct {
 	version    int    // 1, 2 or 3
 	secret     string // what PasswordFile or TokenFile holds
 	secretFile string // where the relay reads it
+	made       bool   // the database was made now
 	leave      bool   // its policies are not the relay's to make
 }
 
@@ -61,7 +76,8 @@ func (s *setup) probe(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 3*patience)
 	defer cancel()
-	found, err := ping(ctx, cmp.Or(i.URL, here))
+	i.URL = strings.TrimSuffix(i.URL, "/")
+	found, err := ping(ctx, cmp.Or(i.URL, here), i.TokenFile)
 	if err != nil && i.URL == "" {
 		s.note("InfluxDB", "", "none is found at %s: the relay keeps the lines and shows the nodes. Later, add [[relay.destinations]] to %s, and vitals-relay reload", here, s.NodeFile)
 		return nil
@@ -69,7 +85,7 @@ func (s *setup) probe(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("%w; nothing was changed", err)
 	}
-	i.URL = cmp.Or(strings.TrimSuffix(i.URL, "/"), here)
+	i.URL = cmp.Or(i.URL, here)
 	found.Influx = i
 	if err := found.try(ctx); err != nil {
 		return fmt.Errorf("InfluxDB %s at %s: %w; or leave it out with --influx none. Nothing was changed", found.text, i.URL, err)
@@ -78,27 +94,19 @@ func (s *setup) probe(ctx context.Context) error {
 	return nil
 }
 
-// ping asks a server which InfluxDB it is.
-func ping(ctx context.Context, address string) (found server, err error) {
-	u, err := url.Parse(address)
-	switch {
-	case err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
-		return found, fmt.Errorf("--influx %q: write it like %s", influx.Redact(address), here)
-	case u.User != nil || u.RawQuery != "" || u.Fragment != "":
-		return found, errors.New("--influx must not hold credentials, as everybody sees command lines: use --influx-username with --influx-password-file, or --influx-token-file")
+// ping asks a server which InfluxDB it is. InfluxDB 3 tells nobody without a token.
+func ping(ctx context.Context, address, tokenFile string) (found server, err error) {
+	s := server{Influx: Influx{URL: address}, version: 3}
+	resp, _, err := s.ask(ctx, http.MethodGet, "/ping")
+	if err == nil && resp.StatusCode == http.StatusUnauthorized && tokenFile != "" {
+		if s.secret, err = readSecret(tokenFile); err != nil {
+			return found, err
+		}
+		resp, _, err = s.ask(ctx, http.MethodGet, "/ping")
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(address, "/")+"/ping", nil)
-	if err != nil {
-		return found, err
-	}
-	client := http.Client{Timeout: patience, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	defer client.CloseIdleConnections()
-	resp, err := client.Do(req)
 	if err != nil {
 		return found, unreachable(address, err)
 	}
-	defer resp.Body.Close()
-	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 1<<20))
 	found.text = resp.Header.Get("X-Influxdb-Version")
 	switch number := strings.TrimPrefix(found.text, "v"); {
 	case strings.HasPrefix(number, "1."):
@@ -109,6 +117,10 @@ func ping(ctx context.Context, address string) (found server, err error) {
 		found.version = 3
 	case found.text != "":
 		return found, fmt.Errorf("%s says that it is InfluxDB %.40q, which the relay does not know; write its [[relay.destinations]] by hand", address, found.text)
+	case resp.StatusCode == http.StatusUnauthorized && tokenFile == "":
+		return found, fmt.Errorf("what answers at %s wants a token, as InfluxDB 3 does: --influx-token-file FILE (a file that only root can read, with the token in one line)", address)
+	case resp.StatusCode == http.StatusUnauthorized:
+		return found, fmt.Errorf("%s does not take the token in %s", address, tokenFile)
 	default:
 		return found, fmt.Errorf("what answers at %s is not an InfluxDB (%s). For a VictoriaMetrics or a proxy, write [[relay.destinations]] by hand; --influx names another address", address, resp.Status)
 	}
@@ -160,8 +172,6 @@ func (s *server) check() (err error) {
 	switch {
 	case s.version == 1 && s.Organization+s.Bucket+s.TokenFile != "":
 		return errors.New("--influx-org, --influx-bucket and --influx-token-file are for InfluxDB 2.x; this one has --influx-username and --influx-password-file")
-	case s.version == 1 && (s.Username == "") != (s.PasswordFile == ""):
-		return errors.New("--influx-username and --influx-password-file go together")
 	case s.version == 1:
 		file = s.PasswordFile
 	case s.Username+s.PasswordFile != "":
@@ -174,15 +184,21 @@ func (s *server) check() (err error) {
 	if file == "" {
 		return nil
 	}
+	s.secret, err = readSecret(file)
+	return err
+}
+
+// readSecret is what a file holds.
+func readSecret(file string) (string, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
-		return err
+		return "", err
 	}
-	s.secret = strings.TrimSpace(string(text))
-	if s.secret == "" || strings.ContainsAny(s.secret, "\r\n") {
-		return fmt.Errorf("%s must hold one line: the password, or the token", file)
+	secret := strings.TrimSpace(string(text))
+	if secret == "" || strings.ContainsAny(secret, "\r\n") {
+		return "", fmt.Errorf("%s must hold one line: the password, or the token", file)
 	}
-	return nil
+	return secret, nil
 }
 
 // try1 makes the database, as the relay would, or sees that it can be written.
@@ -197,14 +213,18 @@ func (s *server) try1(ctx context.Context, client *influx.Client) error {
 		Policy: influxql.Policy{Name: p.RetentionPolicy, Duration: p.Duration.Std(), Replication: p.Replication, Default: p.Default},
 		Logger: slog.New(slog.DiscardHandler),
 	})
-	err = maker.Ensure(ctx, p.Database)
+	there, err := maker.Exists(ctx, p.Database)
 	if err == nil {
+		err = maker.Ensure(ctx, p.Database)
+	}
+	if err == nil {
+		s.made = !there
 		return nil
 	}
 	refused := new(influx.WriteError)
 	if errors.As(err, &refused) && refused.Status == http.StatusForbidden || strings.Contains(err.Error(), "requires admin privilege") {
-		status, text, writeErr := s.write(ctx, "/write?db="+url.QueryEscape(p.Database))
-		if writeErr == nil && status == http.StatusNoContent {
+		resp, text, writeErr := s.ask(ctx, http.MethodPost, "/write?db="+url.QueryEscape(p.Database))
+		if writeErr == nil && resp.StatusCode == http.StatusNoContent {
 			s.leave = true
 			return nil
 		}
@@ -222,14 +242,15 @@ func (s *server) try1(ctx context.Context, client *influx.Client) error {
 
 // try2 tries to write nothing to where the relay will write.
 func (s *server) try2(ctx context.Context) error {
-	path := "/api/v2/write?" + url.Values{"org": {s.Organization}, "bucket": {s.Bucket}}.Encode()
+	path, place := "/api/v2/write?"+url.Values{"org": {s.Organization}, "bucket": {s.Bucket}}.Encode(), fmt.Sprintf("bucket %q of %q", s.Bucket, s.Organization)
 	if s.version == 3 {
-		path = "/api/v3/write_lp?db=node_vitals"
+		path, place = "/api/v3/write_lp?db=node_vitals", `database "node_vitals"`
 	}
-	status, text, err := s.write(ctx, path)
-	switch {
-	case err != nil:
+	resp, text, err := s.ask(ctx, http.MethodPost, path)
+	if err != nil {
 		return unreachable(s.URL, err)
+	}
+	switch status := resp.StatusCode; {
 	case status == http.StatusNoContent, status == http.StatusBadRequest: // an empty write is none
 		return nil
 	case s.secret == "" && (status == http.StatusUnauthorized || status == http.StatusForbidden):
@@ -237,19 +258,20 @@ func (s *server) try2(ctx context.Context) error {
 	case status == http.StatusUnauthorized:
 		return fmt.Errorf("it does not take the token in %s", s.TokenFile)
 	case status == http.StatusForbidden:
-		return fmt.Errorf("the token in %s may not write to the bucket %q of %q", s.TokenFile, s.Bucket, s.Organization)
-	case status == http.StatusNotFound:
+		return fmt.Errorf("the token in %s may not write to the %s", s.TokenFile, place)
+	case status == http.StatusNotFound && s.version == 2:
 		return fmt.Errorf("there is no bucket %q in %q that this token may see: make it with influx bucket create --org %q --name %q, or give the token the right to write to it (%s)",
 			s.Bucket, s.Organization, s.Organization, s.Bucket, text)
 	}
-	return fmt.Errorf("it answers a write with %d: %s", status, text)
+	return fmt.Errorf("it answers a write with %d: %s", resp.StatusCode, text)
 }
 
-// write writes nothing, to see whether the server would take something.
-func (s *server) write(ctx context.Context, path string) (status int, text string, err error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.URL+path, nil)
+// ask makes a request without a body: so a write writes nothing, and it is seen
+// whether the server would take something.
+func (s *server) ask(ctx context.Context, method, path string) (resp *http.Response, text string, err error) {
+	req, err := http.NewRequestWithContext(ctx, method, s.URL+path, nil)
 	if err != nil {
-		return 0, "", err
+		return nil, "", err
 	}
 	switch {
 	case s.version == 1 && s.Username != "":
@@ -261,13 +283,12 @@ func (s *server) write(ctx context.Context, path string) (status int, text strin
 	}
 	client := http.Client{Timeout: patience, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	defer client.CloseIdleConnections()
-	resp, err := client.Do(req)
-	if err != nil {
-		return 0, "", err
+	if resp, err = client.Do(req); err != nil {
+		return nil, "", err
 	}
 	defer resp.Body.Close()
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, 300)) // a part will do
-	return resp.StatusCode, strings.TrimSpace(strings.ToValidUTF8(string(body), "")), nil
+	return resp, strings.TrimSpace(strings.ToValidUTF8(string(body), "")), nil
 }
 
 // tables are the server's part of the node file.
@@ -299,15 +320,21 @@ func (s *setup) keepCredentials() error {
 	if s.server.version == 0 {
 		return nil
 	}
-	target := "the database node_vitals is there"
-	undo := "DROP DATABASE node_vitals in influx, if it is not to stay"
+	target, undo := "the database node_vitals is there", ""
 	switch {
+	case s.server.made:
+		const drop = "DROP DATABASE node_vitals"
+		user := ""
+		if s.server.Username != "" {
+			user = " -u '" + s.server.Username + "'" // it asks for the password
+		}
+		target, undo = "the database node_vitals is made", fmt.Sprintf("curl -sS%s '%s/query' --data-urlencode 'q=%s' (in influx: %[3]s)", user, s.server.URL, drop)
 	case s.server.version == 2:
-		target, undo = fmt.Sprintf("the bucket %q takes writes", s.server.Bucket), ""
+		target = fmt.Sprintf("the bucket %q takes writes", s.server.Bucket)
 	case s.server.version == 3:
-		target, undo = "it takes writes to the database node_vitals", ""
+		target = "it takes writes to the database node_vitals"
 	case s.server.leave:
-		target, undo = "the database node_vitals takes writes; its retention policies are left as they are", ""
+		target = "the database node_vitals takes writes; its retention policies are left as they are"
 	}
 	s.note("InfluxDB", undo, "%s at %s; %s", strings.TrimPrefix(s.server.text, "v"), s.server.URL, target)
 	if s.server.secret == "" {

@@ -7,8 +7,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -61,6 +63,24 @@ type Config struct {
 	Patience time.Duration
 }
 
+// OptionError is an option that is wrong, whatever machine it is given on.
+type OptionError string
+
+// Error implements error.
+func (e OptionError) Error() string { return string(e) }
+
+// check refuses options that are none.
+func (c *Config) check() error {
+	_, port, err := net.SplitHostPort(c.Listen)
+	if n, portErr := strconv.ParseUint(port, 10, 16); err != nil || portErr != nil || n == 0 {
+		return OptionError(fmt.Sprintf(`--listen %q: write it as ":8186", or "127.0.0.1:8186" for this machine alone`, c.Listen))
+	}
+	if (c.CertFile == "") != (c.KeyFile == "") {
+		return OptionError("--cert-file and --key-file go together")
+	}
+	return c.Influx.check()
+}
+
 // Done is what a setup has come to.
 type Done struct {
 	// Notes are what was done or found, Undo how that is undone, in this order.
@@ -93,13 +113,16 @@ func Run(ctx context.Context, c Config) (Done, error) {
 		c.Patience = 30 * time.Second
 	}
 	s := &setup{Config: c}
+	if err := c.check(); err != nil {
+		return s.done, err
+	}
 	steps := []struct {
 		what string
 		do   func(context.Context) error
 	}{
 		{"looks at the node file", s.look},
-		{"looks for InfluxDB", s.probe},
 		{"sees to the address", s.checkListen},
+		{"looks for InfluxDB", s.probe},
 		{"sees to the relay's key", s.makeKey},
 		{"sees to the node file", s.write},
 		{"sees to the relay", s.startRelay},
@@ -131,10 +154,14 @@ func (s *setup) note(what, undo, format string, args ...any) {
 	s.done.Notes = append(s.done.Notes, Note{what, fmt.Sprintf(format, args...), undo})
 }
 
-// lock keeps a second setup away. The directory is the first thing that is made.
+// lock keeps a second setup away, and whoever may not write there. The directory is
+// the first thing that is made.
 func lock(directory string) (unlock func(), err error) {
 	if err := os.MkdirAll(directory, 0o755); err != nil {
 		return nil, err
+	}
+	if err := unix.Faccessat(unix.AT_FDCWD, directory, unix.W_OK, unix.AT_EACCESS); err != nil {
+		return nil, &os.PathError{Op: "write to", Path: directory, Err: err}
 	}
 	d, err := os.Open(directory)
 	if err != nil {
@@ -153,7 +180,7 @@ func explain(err error) error {
 	case errors.Is(err, context.Canceled):
 		return fmt.Errorf("interrupted: vitals-relay init completes what is left (%w)", err)
 	case errors.Is(err, os.ErrPermission):
-		return fmt.Errorf("%w; run it as root, with sudo", err)
+		return fmt.Errorf("%w; only root may set this machine up: sudo vitals-relay init, with the same options", err)
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return fmt.Errorf("%w; make room there (df -h shows how much there is) and run vitals-relay init again", err)
 	case errors.Is(err, syscall.EROFS):

@@ -135,6 +135,8 @@ func TestARelaysNodeFileIsLeftAlone(t *testing.T) {
 }
 
 func TestMistakesChangeNothing(t *testing.T) {
+	var asked []string
+	influx := Influx{URL: scripted(t, "1.8.10", 204, &asked)}
 	f := func(what, want string, prepare func(*machine), change func(*Config)) {
 		t.Helper()
 		m := newMachine(t, true)
@@ -146,12 +148,27 @@ func TestMistakesChangeNothing(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", what, err)
 		}
-		if m.read("etc/node.toml") != before || len(m.starts) > 0 || m.made > 0 {
+		if m.read("etc/node.toml") != before || len(m.starts) > 0 || m.made > 0 || len(asked) > 0 {
 			t.Errorf("%s: something was changed", what)
 		}
 	}
-	f("no address", `--listen "8186"`, nil, func(c *Config) { c.Listen = "8186" })
-	f("no port", "--listen", nil, func(c *Config) { c.Listen = ":0" })
+	option := func(what, want string, change func(*Config)) {
+		t.Helper()
+		f(what, want, nil, change)
+		var mistake OptionError
+		if _, err := newMachine(t, true).run(change); !errors.As(err, &mistake) {
+			t.Errorf("%s: no mistake in an option: %v", what, err)
+		}
+	}
+	option("no address", `--listen "8186"`, func(c *Config) { c.Listen, c.Influx = "8186", influx })
+	option("no port", "--listen", func(c *Config) { c.Listen, c.Influx = ":0", influx })
+	option("half a certificate", "go together", func(c *Config) { c.CertFile, c.Influx = "/x", influx })
+	option("no URL", "write it like", func(c *Config) { c.Influx.URL = "influx" })
+	option("a secret", "everybody sees command lines", func(c *Config) { c.Influx.URL = "http://u:p@h" })
+	option("half of a user", "go together", func(c *Config) { c.Influx = Influx{URL: influx.URL, Username: "u"} })
+	if len(asked) > 0 {
+		t.Errorf("InfluxDB was asked %q", asked)
+	}
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -170,8 +187,12 @@ func TestAnInterruptedSetupIsCompleted(t *testing.T) {
 	var steps []string
 	reference := newMachine(t, true)
 	reference.must(func(c *Config) { c.Progress = func(step string) { steps = append(steps, step) } })
-	if len(steps) != 8 {
-		t.Fatalf("%q", steps)
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if shown := "vitals-relay: " + strings.Join(steps, "\nvitals-relay: ") + "\nkey  "; len(steps) != 8 || !strings.Contains(string(readme), "\n"+shown) {
+		t.Fatalf("the README does not show\n%s", shown)
 	}
 	for _, at := range steps {
 		t.Run(at, func(t *testing.T) {
@@ -235,6 +256,36 @@ func TestAFailedSetupIsCompleted(t *testing.T) {
 	f("the agent's token cannot be kept", "secrets", func(m *machine) { m.file("etc/secrets", "", 0o600) }, remove("etc/secrets"))
 }
 
+// Where only root may write it is said so before anybody is asked anything, and
+// before InfluxDB gets a database.
+func TestWhoMayNotWriteThereIsToldFirst(t *testing.T) {
+	m := newMachine(t, true)
+	if err := errors.Join(os.Chmod(filepath.Dir(m.dir), 0o755), os.Chmod(m.dir, 0o755), os.Mkdir(m.path("etc"), 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	var asked []string
+	address := scripted(t, "1.8.10", 204, &asked)
+	if os.Geteuid() == 0 {
+		if err := syscall.Seteuid(65533); err != nil {
+			t.Fatal(err)
+		}
+		defer func() {
+			if err := syscall.Seteuid(0); err != nil {
+				panic(err)
+			}
+		}()
+	} else if err := os.Chmod(m.path("etc"), 0o555); err != nil {
+		t.Fatal(err)
+	}
+	var steps []string
+	_, err := m.run(func(c *Config) {
+		c.Influx, c.Progress = Influx{URL: address}, func(step string) { steps = append(steps, step) }
+	})
+	if err == nil || !strings.Contains(err.Error(), "sudo vitals-relay init") || len(asked) > 0 || len(steps) > 0 {
+		t.Errorf("%v; it asked %q after %q", err, asked, steps)
+	}
+}
+
 func TestOneSetupAtATime(t *testing.T) {
 	m := newMachine(t, true)
 	unlock, err := lock(m.path("etc"))
@@ -251,7 +302,7 @@ func TestOneSetupAtATime(t *testing.T) {
 func TestRemedies(t *testing.T) {
 	for err, want := range map[error]string{
 		&os.PathError{Op: "open", Path: "/x", Err: syscall.ENOSPC}: "make room there",
-		&os.PathError{Op: "open", Path: "/x", Err: syscall.EACCES}: "with sudo",
+		&os.PathError{Op: "open", Path: "/x", Err: syscall.EACCES}: "sudo vitals-relay init",
 		&os.PathError{Op: "open", Path: "/x", Err: syscall.EROFS}:  "remount,rw",
 	} {
 		if got := explain(err); !strings.Contains(got.Error(), want) || !errors.Is(got, err) {
