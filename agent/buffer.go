@@ -152,7 +152,7 @@ func (l *listing) print(w io.Writer, now time.Time) error {
 func showBuffer(ctx context.Context, f *flags, stdout, _ io.Writer) error {
 	limit, err := strconv.Atoi(or(f.limit, "100"))
 	if err != nil || limit < 0 {
-		return errors.New("--limit is a number of lines, or 0 for all of them")
+		return usageError{errors.New("--limit is a number of lines, or 0 for all of them")}
 	}
 	k, err := keeperOf(f)
 	if err != nil {

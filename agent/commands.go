@@ -179,10 +179,10 @@ const helpColumn = 26
 // runAgent does what the program is for: gather and send.
 func runAgent(ctx context.Context, f *flags, stdout, stderr io.Writer) error {
 	if f.test && f.once {
-		return errors.New("--test and --once exclude each other: one sends nothing, the other does")
+		return usageError{errors.New("--test and --once exclude each other: one sends nothing, the other does")}
 	}
 	if f.watchConfig != "" && f.watchConfig != "notify" && f.watchConfig != "poll" {
-		return fmt.Errorf("--watch-config %s: it is notify or poll", f.watchConfig)
+		return usageError{fmt.Errorf("--watch-config %s: it is notify or poll", f.watchConfig)}
 	}
 	told := listenTo(f)
 	defer told.stop()
@@ -214,6 +214,12 @@ func showVersion(_ context.Context, _ *flags, stdout, _ io.Writer) error {
 const configCheckHelp = `Reads the node file and says everything that is wrong with it, each with its line.
 Drop-in collectors are started to check their options; nothing is gathered or sent.
 Exit code 1 if anything is wrong.
+
+  --input-filter A:B     only the inputs of these names
+  --output-filter A:B    only the outputs of these names
+  --select "a=b;c=d*"    only tables with these labels, and those without any
+  --skip-unknown-plugins
+                         leave out tables of plugins that there are not
 `
 
 const aliveHelp = `Exit code 0 if the agent runs and is at no standstill, whether or not its inputs and

@@ -89,7 +89,7 @@ func createConfig(_ context.Context, f *flags, stdout, _ io.Writer) error {
 		}
 	}
 	if len(parts) == 0 {
-		return fmt.Errorf("--section-filter %s: the sections are agent, outputs and inputs", strings.Join(f.sections, ":"))
+		return usageError{fmt.Errorf("--section-filter %s: the sections are agent, outputs and inputs", strings.Join(f.sections, ":"))}
 	}
 	_, err = io.WriteString(stdout, strings.Join(parts, "\n"))
 	return err

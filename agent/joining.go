@@ -51,6 +51,9 @@ before is put back. That one is kept in /var/lib/vitals/previous.
 
 // askJoin makes this machine a node of a relay.
 func askJoin(ctx context.Context, f *flags, stdout, stderr io.Writer) error {
+	if _, err := join.Dial(f.args[0], f.pin); err != nil {
+		return usageError{err}
+	}
 	s, err := f.setup(stdout, stderr)
 	if err != nil {
 		return err

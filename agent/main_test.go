@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -115,6 +116,14 @@ func TestExitCodes(t *testing.T) {
 	f("--colour", 2)
 	f("--config", 2)
 	f("status now", 2)
+	f("--test --once", 2)
+	f("--watch-config inotify", 2)
+	f("--watch-interval soon", 2)
+	f("buffer show influxdb --limit many", 2)
+	f("config create --section-filter agents", 2)
+	f("join 10.7.0.1:8186", 2)
+	f("join https://10.7.0.1:8186 --pin x", 2)
+	f("join http://10.7.0.1:8186 --pin sha256//AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", 2)
 	f("config check --config /absent", 1)
 	f("status", 1)
 }
@@ -294,6 +303,21 @@ func TestHelpAndVersion(t *testing.T) {
 }
 
 // What a terminal shows is 100 letters wide, and names every command.
+// Of each flag that a command has its help says what it is for.
+func TestHelpExplainsEveryFlag(t *testing.T) {
+	for _, c := range commands() {
+		text, _, err := call(t, append(strings.Fields(c.name), "--help")...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name := range strings.FieldsSeq(c.flags) {
+			if m := regexp.MustCompile(`(?m)^  --` + name + `(?: +(?:[A-Z][A-Z:=]*|"[^"]*"|[a-z]+(?:\|[a-z]+)+))?\s+(\S.*)`).FindStringSubmatch(text); m == nil || strings.HasPrefix(m[1], "-") {
+				t.Errorf("vitals-agent %s --help does not say what --%s is:\n%s", c.name, name, text)
+			}
+		}
+	}
+}
+
 func TestHelpNamesEveryCommand(t *testing.T) {
 	whole, err := helpFor(nil)
 	if err != nil {

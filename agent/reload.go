@@ -103,6 +103,8 @@ func summary(c collect.Changes) string {
 const reloadHelp = `Has the running agent read its node file again, as SIGHUP does, and says what came of it.
 Inputs and outputs whose tables have not changed are not touched. If anything is wrong
 with the file, everything goes on as it was, and the exit code is 1.
+
+  --json    the same, for programs
 `
 
 // askReload is the command.

@@ -19,6 +19,8 @@ func alertCommands() []subcommand {
 		{words: "alerts list", usage: "[--json]", help: "what fires now, the rules, and who is told;\nexit code 1 if something fires",
 			run: func(ctx context.Context, c *call) error { return listAlerts(ctx, c.stdout, c.json) }},
 		{words: "alerts test", usage: "[--json]", help: "tell everybody something, to see whether it\narrives [--target NAME]",
+			more: `  --target NAME     tell only this one, as alerts list calls it
+`,
 			run: func(ctx context.Context, c *call) error { return testAlerts(ctx, c) }},
 		{words: "alerts silence", takes: 2, usage: "NODE 2h", help: "tell nobody of a node, or a destination, for so\nlong; NODE may be a pattern such as 'site-a-*'",
 			run: func(ctx context.Context, c *call) error {

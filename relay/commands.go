@@ -17,6 +17,7 @@ type subcommand struct {
 	most  int    // … and at most, if that is more
 	usage string // arguments and flags, as the help shows them
 	help  string // what it does; lines after the first stand below it
+	more  string // what each of its flags says, for its own help
 	run   func(ctx context.Context, c *call) error
 }
 
@@ -46,8 +47,9 @@ const maxWords = 8
 // after help.
 func showHelp(c *call) error {
 	for n := len(c.arguments); n > 0; n-- { // its arguments may follow a command
-		if text := usages(strings.Join(c.arguments[:n], " ")); text != "" {
-			_, err := io.WriteString(c.stdout, "Usage:\n"+text+"\nvitals-relay --help has all commands, the flags that each takes, and examples.\n")
+		words := strings.Join(c.arguments[:n], " ")
+		if text := usages(words); text != "" {
+			_, err := io.WriteString(c.stdout, "Usage:\n"+text+explained(words)+"\nvitals-relay --help has all commands, the flags that each takes, and examples.\n")
 			return err
 		}
 	}
@@ -58,6 +60,23 @@ func showHelp(c *call) error {
 	}
 	_, err := io.WriteString(c.stdout, help())
 	return err
+}
+
+// explained is what each flag says of the commands that begin with words.
+func explained(words string) (text string) {
+	for _, c := range commands() {
+		flags := c.more
+		for _, common := range []string{jsonHelp, configHelp} {
+			name, _, _ := strings.Cut(strings.TrimSpace(common), " ")
+			if c.help != "" && c.has(name) && !strings.Contains(flags, name) {
+				flags += common
+			}
+		}
+		if flags != "" && strings.HasPrefix(c.words+" ", words+" ") {
+			text += "\nvitals-relay " + c.words + " takes\n" + flags
+		}
+	}
+	return text
 }
 
 func runCommands() []subcommand {
@@ -88,6 +107,13 @@ func showCommands() []subcommand {
 func tokenCommands() []subcommand {
 	return []subcommand{
 		{words: "token create", usage: "--node NAME", help: "a secret with which a node may write its lines\n[--role write|read|admin] [--expires 90d]",
+			more: `  --node NAME       whose lines it is for, as their tag host says; a pattern such as 'site-a-*'
+                    for a gateway that writes for others; '*' for any
+  --role write|read|admin
+                    what it may: write, which is what it may without this flag; read, look at
+                    the page and /api; admin, both
+  --expires TIME    how long it is good, such as 90d; for ever without it
+`,
 			run: func(ctx context.Context, c *call) error { return createToken(ctx, c.stdout, c.flags) }},
 		{words: "token list", usage: "[--json]", help: "the tokens, and where each was last used",
 			run: func(ctx context.Context, c *call) error { return listTokens(ctx, c.stdout, c.json) }},

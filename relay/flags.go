@@ -9,6 +9,15 @@ import (
 	"github.com/rpicluster/vitals/internal/nodefile"
 )
 
+// What flags say that several commands have.
+const (
+	configHelp = `  --config FILE     the node file; else $VITALS_CONFIG, else /etc/vitals/node.toml.
+                    Without any, the relay keeps what it receives and shows the nodes
+`
+	jsonHelp = `  --json            what a command prints, as JSON
+`
+)
+
 // help is what --help prints.
 func help() string {
 	return `vitals-relay takes lines as InfluxDB takes them (port 8186), keeps them safely,
@@ -17,13 +26,10 @@ forwards them to InfluxDB, and shows the nodes that wrote them.
 Usage:
 ` + usages("") + `
 Flags:
-  --config FILE   the node file; else $VITALS_CONFIG, else /etc/vitals/node.toml.
-                  Without any, the relay keeps what it receives and shows the nodes
-  --log-level error|warn|info|debug
-                  how much is logged; info without it
-  --json          what a command prints, as JSON
-  --version       which version this is
-  --help          what can be typed; after a command, how that one is
+` + configHelp + `  --log-level error|warn|info|debug
+                    how much is logged; info without it
+` + jsonHelp + `  --version         which version this is
+  --help            what can be typed; after a command, how that one is
 
 Examples:
   Make this machine the primary, and say what to do on the next one:
@@ -159,7 +165,7 @@ func foreign(set *flag.FlagSet, to subcommand) (err error) {
 }
 
 // has reports whether a command has a flag.
-func (c subcommand) has(flag string) bool { return strings.Contains(c.usage+" "+c.help, flag) }
+func (c subcommand) has(flag string) bool { return strings.Contains(c.usage+" "+c.help+c.more, flag) }
 
 // flagError words a mistake in a flag, and adds what was probably meant.
 func flagError(set *flag.FlagSet, err error) error {

@@ -49,6 +49,12 @@ type inviteAnswer struct {
 func inviteCommands() []subcommand {
 	return []subcommand{
 		{words: "invite", usage: "[--json]", help: "what to paste on a new machine to make it a\nnode [--for 1h] [--uses N] [--tag k=v] [--url URL]",
+			more: `  --for TIME        how long machines may join with it, from 1m to 30d; 1h without it
+  --uses N          how many machines may; 1 without it
+  --tag KEY=VALUE   a tag that all lines of these machines get; may be given several times
+  --url URL         the address of the relay, or of a proxy before it, that the machines are to
+                    use, such as https://10.7.0.1:8186; without it the likeliest of its own
+`,
 			run: func(ctx context.Context, c *call) error { return invite(ctx, c) }},
 		{words: "invite list", usage: "[--json]", help: "the invites, and who has joined with them",
 			run: func(ctx context.Context, c *call) error { return listInvites(ctx, c) }},
@@ -111,9 +117,9 @@ func (r *relay) newInvite(ctx context.Context, in *inviteRequest) (*inviteAnswer
 		all := r.addresses()
 		out.URL, out.Others = all[0], slices.DeleteFunc(all[1:], func(u string) bool { return join.Name(u) == "localhost" })
 	}
-	u, err := url.Parse(out.URL)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || !join.CheckHost(u.Host) || strings.Trim(u.Path, "/") != "" || u.User != nil || u.RawQuery != "" {
-		return nil, fmt.Errorf("--url %q: write it like https://10.7.0.1:8186", out.URL)
+	u, err := relayURL(out.URL)
+	if err != nil {
+		return nil, err
 	}
 	out.URL = u.Scheme + "://" + u.Host
 	if out.Pin, err = r.pinAt(ctx, u); err != nil {
@@ -130,6 +136,15 @@ func (r *relay) newInvite(ctx context.Context, in *inviteRequest) (*inviteAnswer
 	return out, nil
 }
 
+// relayURL reads the address of a relay that is to stand in a script.
+func relayURL(text string) (*url.URL, error) {
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || !join.CheckHost(u.Host) || strings.Trim(u.Path, "/") != "" || u.User != nil || u.RawQuery != "" {
+		return nil, fmt.Errorf("--url %q: write it like https://10.7.0.1:8186", text)
+	}
+	return u, nil
+}
+
 // retire takes a node out of service that leaves; one that has never written is
 // not known, and need not be.
 func (r *relay) retire(node string) error {
@@ -144,15 +159,22 @@ func invite(ctx context.Context, c *call) error {
 	in := inviteRequest{Uses: c.uses, URL: c.url, Tags: map[string]string{}}
 	var lifetime nodefile.Duration
 	if err := lifetime.UnmarshalText([]byte(cmp.Or(c.lifetime, "1h"))); err != nil || lifetime <= 0 {
-		return fmt.Errorf("--for %q: write it like 1h or 2d", c.lifetime)
+		return usage("--for %q: write it like 1h or 2d", c.lifetime)
 	}
 	in.Lifetime = lifetime.Std()
 	for _, tag := range c.tags {
 		key, value, ok := strings.Cut(tag, "=")
 		if !ok {
-			return fmt.Errorf("--tag %q: write it like site=attic", tag)
+			return usage("--tag %q: write it like site=attic", tag)
 		}
 		in.Tags[key] = value
+	}
+	err := join.Check(in.Lifetime, in.Uses, in.Tags)
+	if err == nil && c.url != "" {
+		_, err = relayURL(c.url)
+	}
+	if err != nil {
+		return usageError(err.Error())
 	}
 	ctx, cancel := context.WithTimeout(ctx, ask)
 	defer cancel()
@@ -180,7 +202,10 @@ Where curl cannot reach the relay, bring a package of vitals-agent there by scp,
 install it, and then:
 
   sudo vitals-agent join %s%s
-`, out.Line, machines, clock(out.Expires), out.Code, out.URL, pin)
+`, out.Line, machines, clock(out.Expires), out.Code, join.Word(out.URL), pin)
+	if strings.HasPrefix(out.URL, "http://") {
+		fmt.Fprint(c.stdout, "\nThis is plain HTTP: whoever is on the way could read the code, and put another script in\nthe place of the relay's, which root would run. [relay.tls] own_key = true prevents that.\n")
+	}
 	if out.Version == "" {
 		fmt.Fprintf(c.stdout, "\nThis relay has no package to hand out in %s, so that the line works only where\nvitals-agent is installed already: install vitals-packages here.\n", out.Packages)
 	}

@@ -20,6 +20,9 @@ func TestManualSaysWhatTheHelpSays(t *testing.T) {
 	}
 	for _, c := range commands() {
 		own := manual.Command{Words: c.words, Usage: c.usage, Help: c.help}
+		if c.more != "" {
+			own.Help += "\n\n" + c.more
+		}
 		switch c.words {
 		case "":
 			own.Flags = []string{"version"}

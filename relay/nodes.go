@@ -11,27 +11,38 @@ import (
 	"maps"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
 	"unicode/utf8"
 
 	"github.com/rpicluster/vitals/internal/control"
+	"github.com/rpicluster/vitals/internal/nodefile"
 	"github.com/rpicluster/vitals/relay/fleet"
 	"github.com/rpicluster/vitals/relay/terminal"
 )
 
 func nodeCommands() []subcommand {
 	return []subcommand{
-		{words: "nodes", usage: "[--watch] [--json]", help: "every node and its vitals [--state down]", run: showNodes},
+		{words: "nodes", usage: "[--watch] [--json]", help: "every node and its vitals [--state down]",
+			more: `  --state up|late|down|retired
+                    only those of this state
+  --watch           again every 2 s until q or Ctrl-C; where there is no terminal, once
+`, run: showNodes},
 		{words: "nodes show", takes: 1, usage: "NAME", help: "all that is known of a node [--json]", run: showNode},
 		{words: "nodes retire", takes: 1, usage: "NAME", help: "a node is out of service: nobody is told that it\nis down, until it writes again",
 			run: func(ctx context.Context, c *call) error { return retire(ctx, c.stdout, c.arguments[0]) }},
 		{words: "nodes forget", takes: 1, usage: "NAME", help: "remove a node until it writes again",
 			run: func(ctx context.Context, c *call) error { return forget(ctx, c.stdout, "nodes", c.arguments[0]) }},
 		{words: "top", help: "the nodes, those in trouble first, then by CPU;\nrefreshed until q or Ctrl-C", run: top},
-		{words: "events", usage: "[--follow] [--json]", help: "what has happened to the nodes", run: showEvents},
-		{words: "placement", usage: "[--json]", help: "which node has room for a job: --cpus 2\n--ram 512MB; exit code 1 if none has", run: showPlacement},
+		{words: "events", usage: "[--follow] [--json]", help: "what has happened to the nodes",
+			more: `  --follow          and what happens, until Ctrl-C
+`, run: showEvents},
+		{words: "placement", usage: "[--json]", help: "which node has room for a job: --cpus 2\n--ram 512MB; exit code 1 if none has",
+			more: `  --cpus NUMBER     how many CPUs the job keeps busy, such as 1.5; none without it
+  --ram SIZE        how much memory it needs, such as 512MB; none without it
+`, run: showPlacement},
 	}
 }
 
@@ -207,6 +218,13 @@ func byTrouble(a, b fleet.Node) int {
 // showPlacement ranks the nodes by their room for a job; the error is errQuiet
 // if none has enough.
 func showPlacement(ctx context.Context, c *call) error {
+	if n, err := strconv.ParseFloat(cmp.Or(c.cpus, "0"), 64); err != nil || !(n >= 0) {
+		return usage("--cpus %q: write how many CPUs the job needs, such as 1.5", c.cpus)
+	}
+	var size nodefile.Size
+	if err := size.UnmarshalText([]byte(cmp.Or(c.ram, "0"))); err != nil || size < 0 {
+		return usage("--ram %q: write how much memory the job needs, such as 512MB", c.ram)
+	}
 	var places []fleet.Place
 	if err := askAPI(ctx, "placement?cpus="+url.QueryEscape(c.cpus)+"&ram="+url.QueryEscape(c.ram), &places); err != nil {
 		return err

@@ -234,7 +234,7 @@ func (r *relay) status() web.Status {
 func newLogger(w io.Writer, level string) (*slog.Logger, error) {
 	var l slog.Level
 	if err := l.UnmarshalText([]byte(level)); err != nil {
-		return nil, fmt.Errorf("--log-level %q: must be error, warn, info or debug", level)
+		return nil, usage("--log-level %q: must be error, warn, info or debug", level)
 	}
 	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: l})), nil
 }

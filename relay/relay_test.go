@@ -363,6 +363,57 @@ func TestCommandLine(t *testing.T) {
 	}
 }
 
+// Scripts can tell a command line that is wrong from anything else that is, whether
+// a relay runs or not.
+func TestExitCodesOfMistakes(t *testing.T) {
+	t.Setenv("RUNTIME_DIRECTORY", t.TempDir())
+	f := func(args, want string) {
+		t.Helper()
+		out, err := command(t, strings.Fields(args)...)
+		if err == nil || exitCode(err) != 2 || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v\n%s", args, err, out)
+		}
+	}
+	f("--log-level loud", "must be error, warn, info or debug")
+	f("nodes --state dwon", "must be up, late, down or retired")
+	f("alerts silence pi-1 soon", "write it like 2h")
+	f("placement --cpus many", "such as 1.5")
+	f("placement --cpus -1", "such as 1.5")
+	f("placement --ram much", "such as 512MB")
+	f("token create", "--node is missing")
+	f("token create --node pi-1 --role boss", "none of write, read and admin")
+	f("token create --node [ --role write", "the pattern")
+	f("token create --node pi-1 --expires soon", "write it like 90d")
+	f("invite --for soon", "write it like 1h")
+	f("invite --for 365d", "between 1m and 30d")
+	f("invite --uses 0", "--uses must be between")
+	f("invite --uses many", "uses")
+	f("invite --tag site", "write it like site=attic")
+	f("invite --tag host=a", "not for an invite to say")
+	f("invite --url ftp://h", "write it like https://10.7.0.1:8186")
+	f("init --listen 8186", "--listen")
+	f("init --influx influx", "write it like http://127.0.0.1:8086")
+}
+
+// Of each flag that a command has its help says what it is for.
+func TestHelpExplainsEveryFlag(t *testing.T) {
+	flags := regexp.MustCompile(`--([a-z][a-z-]*)`)
+	for _, c := range commands() {
+		if c.help == "" || c.words == "" {
+			continue
+		}
+		out, err := command(t, append(strings.Fields(c.words), "--help")...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range flags.FindAllStringSubmatch(c.usage+c.help+c.more, -1) {
+			if e := regexp.MustCompile(`(?m)^  --` + m[1] + `(?: +(?:[A-Z][A-Z:=]*|"[^"]*"|[a-z]+(?:\|[a-z]+)+))?\s+(\S.*)`).FindStringSubmatch(out); e == nil || strings.HasPrefix(e[1], "-") {
+				t.Errorf("vitals-relay %s --help does not say what --%s is:\n%s", c.words, m[1], out)
+			}
+		}
+	}
+}
+
 // What a command says of itself is no more than its own.
 func TestHelpOfACommand(t *testing.T) {
 	f := func(args, want string) {
@@ -373,11 +424,11 @@ func TestHelpOfACommand(t *testing.T) {
 		}
 	}
 	const create = "  vitals-relay token create --node NAME     a secret with which a node may write its lines\n                                            [--role write|read|admin] [--expires 90d]\n"
-	f("token create --help", create)
-	f("token create --node pi-1 -h", create)
-	f("help token create", create)
+	for _, args := range []string{"token create --help", "token create --node pi-1 -h", "help token create"} {
+		f(args, create+explained("token create"))
+	}
 	f("--help nodes forget pi-1", usages("nodes forget"))
-	f("destinations --help", usages("destinations"))
+	f("destinations --help", usages("destinations")+explained("destinations"))
 	if _, err := command(t, "statu", "--help"); err == nil || exitCode(err) != 2 {
 		t.Errorf("%v", err)
 	}

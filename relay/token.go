@@ -56,9 +56,12 @@ func createToken(ctx context.Context, stdout io.Writer, f flags) error {
 	if f.expires != "" {
 		var lifetime nodefile.Duration
 		if err := lifetime.UnmarshalText([]byte(f.expires)); err != nil || lifetime <= 0 {
-			return fmt.Errorf("--expires %q: write it like 90d or 12h", f.expires)
+			return usage("--expires %q: write it like 90d or 12h", f.expires)
 		}
 		in.Lifetime = lifetime.Std()
+	}
+	if err := auth.Check(in.Node, in.Role, in.Lifetime); err != nil {
+		return usageError(err.Error())
 	}
 	ctx, cancel := context.WithTimeout(ctx, ask)
 	defer cancel()

@@ -141,14 +141,23 @@ func checkNode(node string) error {
 	return nil
 }
 
+// Check refuses what a token cannot be.
+func Check(node string, role Role, lifetime time.Duration) error {
+	switch {
+	case role == Write && node == "":
+		return errors.New("--node is missing: the name that the node's lines have as host; a pattern such as site-a-* for a gateway that writes for others; '*' for any")
+	case lifetime < 0:
+		return errors.New("--expires must be in the future, such as 90d")
+	}
+	_, err := new(Guard).newGrant("", node, role)
+	return err
+}
+
 // Create makes a token. Its text, which holds the secret, is known from now on
 // only to whoever gets it.
 func (g *Guard) Create(node string, role Role, lifetime time.Duration) (t Token, text string, err error) {
-	switch {
-	case role == Write && node == "":
-		return t, "", errors.New("--node is missing: the name that the node's lines have as host; a pattern such as site-a-* for a gateway that writes for others; '*' for any")
-	case lifetime < 0:
-		return t, "", errors.New("--expires must be in the future, such as 90d")
+	if err := Check(node, role, lifetime); err != nil {
+		return t, "", err
 	}
 	return g.add(Token{Node: node, Role: role}, lifetime, nil)
 }

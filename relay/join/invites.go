@@ -128,15 +128,20 @@ func (s *Invites) save(next []stored) error {
 	return nil
 }
 
-// Create makes an invite. Its code is known from now on only to whoever gets it.
-func (s *Invites) Create(lifetime time.Duration, uses int, tags map[string]string) (Invite, string, error) {
+// Check refuses what an invite cannot be.
+func Check(lifetime time.Duration, uses int, tags map[string]string) error {
 	switch {
 	case lifetime < time.Minute || lifetime > maxLifetime:
-		return Invite{}, "", errors.New("--for must be between 1m and 30d")
+		return errors.New("--for must be between 1m and 30d")
 	case uses < 1 || uses > maxUses:
-		return Invite{}, "", fmt.Errorf("--uses must be between 1 and %d", maxUses)
+		return fmt.Errorf("--uses must be between 1 and %d", maxUses)
 	}
-	if err := checkTags(tags); err != nil {
+	return checkTags(tags)
+}
+
+// Create makes an invite. Its code is known from now on only to whoever gets it.
+func (s *Invites) Create(lifetime time.Duration, uses int, tags map[string]string) (Invite, string, error) {
+	if err := Check(lifetime, uses, tags); err != nil {
 		return Invite{}, "", err
 	}
 	s.mu.Lock()

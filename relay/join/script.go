@@ -54,9 +54,18 @@ func Script(url, pin string) string {
 // Line is the line to paste on a new machine.
 func Line(url, pin string) string {
 	if pin == "" {
-		return "curl -fsS " + url + Path + " | sudo sh"
+		return "curl -fsS " + Word(url+Path) + " | sudo sh"
 	}
-	return "curl -fsSk --pinnedpubkey '" + pin + "' " + url + Path + " | sudo sh"
+	return "curl -fsSk --pinnedpubkey '" + pin + "' " + Word(url+Path) + " | sudo sh"
+}
+
+// Word is a URL as a word of a shell: the brackets of an IPv6 address are a pattern
+// of files to some.
+func Word(url string) string {
+	if strings.Contains(url, "[") {
+		return "'" + url + "'"
+	}
+	return url
 }
 
 // reached is the address at which a client has reached the relay: what a proxy
