@@ -24,6 +24,8 @@ type changes struct {
 	Added   []string `json:"added"`
 	Changed []string `json:"changed"`
 	Removed []string `json:"removed"`
+	// Waiting names those for which the disk has no place yet.
+	Waiting []string `json:"waiting"`
 	// Alerts names the rules and targets that came, changed or went.
 	Alerts []string `json:"alerts"`
 	// Restart names what has changed in the file and needs a restart.
@@ -49,7 +51,7 @@ func (r *relay) reload(ctx context.Context) (*changes, error) {
 		r.log.Error("the node file is not read again; everything goes on as it was", "error", err)
 		return nil, err
 	}
-	r.log.Info("the node file was read again", "kept", done.Kept, "added", done.Added, "changed", done.Changed, "removed", done.Removed, "alerts", done.Alerts)
+	r.log.Info("the node file was read again", "kept", done.Kept, "added", done.Added, "changed", done.Changed, "removed", done.Removed, "waiting", done.Waiting, "alerts", done.Alerts)
 	if len(done.Restart) > 0 {
 		r.log.Warn("what has changed in the node file needs a restart", "options", done.Restart)
 	}
@@ -155,9 +157,9 @@ func (r *relay) replace(ctx context.Context, wanted []config.Destination, client
 			continue
 		}
 		d, err := r.newDestination(c, clients[c.Name], before)
-		if err != nil { // the disk's
+		if err != nil { // the disk's; an alarm says so
 			r.wait(c, err)
-			errs = append(errs, fmt.Errorf("destination %q: %w", c.Name, err))
+			done.Waiting = append(done.Waiting, c.Name)
 			continue
 		}
 		if before == nil {
@@ -227,7 +229,7 @@ func askReload(ctx context.Context, stdout io.Writer, asJSON bool) error {
 	for _, p := range []struct {
 		what  string
 		names []string
-	}{{"added", done.Added}, {"changed", done.Changed}, {"removed", done.Removed}} {
+	}{{"added", done.Added}, {"changed", done.Changed}, {"removed", done.Removed}, {"waiting for the disk", done.Waiting}} {
 		if len(p.names) > 0 {
 			parts = append(parts, p.what+" "+strings.Join(p.names, ", "))
 		}

@@ -350,6 +350,31 @@ func TestReloadOfAlerts(t *testing.T) {
 	}
 }
 
+// A destination for which the disk has no place yet is tried again; all else of the
+// node file holds, and nobody says that it does not.
+func TestReloadOfADestinationThatHasToWait(t *testing.T) {
+	a, c, dir := newInflux(t), newInflux(t), t.TempDir()
+	config := nodeFile(t, dir, map[string]string{"a": a.URL})
+	p := start(t, config)
+	obstacle := filepath.Join(dir, "relay", "queue", "destinations", "c")
+	if err := os.WriteFile(obstacle, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	rewrite(t, config, destinationTable("a", a.URL, ""), destinationTable("b", a.URL, ""), destinationTable("c", c.URL, ""))
+	reloaded(t, "destinations: 1 kept, added b, waiting for the disk c")
+	if alarms := strings.Join(p.status().Alarms, "\n"); !strings.Contains(alarms, "c cannot be added: ") || strings.Contains(alarms, "was not read again") {
+		t.Errorf("alarms: %s", alarms)
+	}
+	p.write("m,host=a v=1 1\n")
+	if err := os.Remove(obstacle); err != nil {
+		t.Fatal(err)
+	}
+	p.eventually("it is added", func() bool { return c.have("m,host=a v=1 1") })
+	if alarms := p.status().Alarms; len(alarms) != 0 {
+		t.Errorf("alarms: %q", alarms)
+	}
+}
+
 // The relay writes lines of alerts only where their database is sure to be, also
 // of destinations that came later.
 func TestLinesOfAlertsAfterAReload(t *testing.T) {
