@@ -401,3 +401,32 @@ func TestATestIsTold(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// together is a target that answers when all have been asked.
+type together struct{ all *sync.WaitGroup }
+
+func (m together) Send(ctx context.Context, _ []Message) error {
+	m.all.Done()
+	there := make(chan struct{})
+	go func() { defer close(there); m.all.Wait() }()
+	select {
+	case <-there:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Whoever tests waits for the slowest, not for all of them one after the other.
+func TestATestIsToldToAllAtOnce(t *testing.T) {
+	var all sync.WaitGroup
+	all.Add(2)
+	l := newLab(t, rule(Down))
+	l.config.Targets = []Target{{Name: "a", Sender: together{&all}}, {Name: "b", Sender: together{&all}}}
+	l.restart()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	if tested, err := l.Test(ctx, ""); fmt.Sprint(tested, err) != "[{a } {b }] <nil>" {
+		t.Error(tested, err)
+	}
+}

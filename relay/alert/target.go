@@ -275,17 +275,18 @@ type Tested struct {
 // Test sends a message to a target, or to all whom people look at, and says how
 // it was taken.
 func (e *Engine) Test(ctx context.Context, name string) ([]Tested, error) {
-	var tested []Tested
-	for _, t := range e.all() {
-		if t.Always && name == "" || name != "" && t.Name != name {
-			continue
-		}
-		one := Tested{Target: t.Name}
-		if err := t.Sender.Send(ctx, []Message{e.testMessage(rand.Text())}); err != nil {
-			one.Error = err.Error()
-		}
-		tested = append(tested, one)
+	asked := slices.DeleteFunc(e.all(), func(t *target) bool { return t.Always && name == "" || name != "" && t.Name != name })
+	tested := make([]Tested, len(asked))
+	var work sync.WaitGroup
+	for i, t := range asked {
+		tested[i].Target = t.Name
+		work.Go(func() { // one that is silent makes nobody wait
+			if err := t.Sender.Send(ctx, []Message{e.testMessage(rand.Text())}); err != nil {
+				tested[i].Error = err.Error()
+			}
+		})
 	}
+	work.Wait()
 	if len(tested) == 0 && name != "" {
 		return nil, fmt.Errorf("there is no target %q; vitals-relay alerts list shows them", name)
 	}
