@@ -32,7 +32,10 @@ func openLog(c config.Log, stderr io.Writer, l *levels, b *blotter) (*slog.Logge
 		if err := os.MkdirAll(filepath.Dir(c.File), 0o750); err != nil {
 			return nil, nil, fmt.Errorf("make directory of the log file: %w", err)
 		}
-		f, err := rotate.Open(c.File, rotate.Options{Every: c.RotateEvery, MaxBytes: c.RotateBytes, Keep: c.RotateKeep, Mode: 0o640})
+		f, err := rotate.Open(c.File, rotate.Options{
+			Every: c.RotateEvery, MaxBytes: c.RotateBytes, Keep: c.RotateKeep, Mode: 0o640,
+			Failed: func(err error) { fmt.Fprintln(stderr, "vitals-agent: what is logged goes on all the same:", err) },
+		})
 		if err != nil {
 			return nil, nil, fmt.Errorf("open log file: %w", err)
 		}

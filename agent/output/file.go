@@ -11,7 +11,6 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/rpicluster/vitals/agent/config"
 	"github.com/rpicluster/vitals/agent/rotate"
 	"github.com/rpicluster/vitals/internal/influx"
 )
@@ -30,11 +29,14 @@ type files struct {
 
 var _ destination = (*files)(nil)
 
-func newFiles(c config.Output) *files {
+func newFiles(c Config) *files {
 	return &files{
 		names: c.Files, compress: c.Compress,
-		rotate: rotate.Options{Every: c.RotateEvery, MaxBytes: c.RotateBytes, Keep: c.RotateKeep},
-		open:   map[string]*rotate.File{}, taken: map[string]uint32{},
+		rotate: rotate.Options{
+			Every: c.RotateEvery, MaxBytes: c.RotateBytes, Keep: c.RotateKeep,
+			Failed: func(err error) { c.Logger.Warn("lines are written on all the same", "output", c.ID, "error", err) },
+		},
+		open: map[string]*rotate.File{}, taken: map[string]uint32{},
 	}
 }
 

@@ -20,7 +20,7 @@ func newDestination(c Config, reject rejecter) (destination, error) {
 	case "influxdb", "influxdb_v2":
 		return newInflux(c, reject)
 	case "file":
-		return newFiles(c.Output), nil
+		return newFiles(c), nil
 	case "discard":
 		return discard{}, nil
 	}

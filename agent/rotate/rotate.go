@@ -24,6 +24,9 @@ type Options struct {
 	MaxBytes int64         // 0: however large
 	Keep     int           // archives; -1: all of them
 	Mode     fs.FileMode   // of new files; 0: 0644
+	// Failed is told why a file that is due could not be put aside, or an older
+	// one not be removed. What is written goes on, and that is tried again later.
+	Failed func(error)
 }
 
 // File is an open file. It is safe for concurrent use.
@@ -35,7 +38,11 @@ type File struct {
 	file   *os.File // nil: it is opened by the next Write
 	size   int64
 	opened time.Time
+	again  time.Time // after a failure: not to be put aside before
 }
+
+// patience is how long a file is not put aside again that could not be.
+const patience = time.Minute
 
 // Open opens or creates the file at path, to be appended to.
 func Open(path string, o Options) (*File, error) {
@@ -68,9 +75,12 @@ func (f *File) open() error {
 func (f *File) Write(p []byte) (int, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.file != nil && f.due(int64(len(p))) {
-		if err := f.rotate(time.Now()); err != nil {
-			return 0, fmt.Errorf("put %s aside: %w", f.path, err)
+	if now := time.Now(); f.file != nil && f.due(int64(len(p)), now) {
+		if err := f.rotate(now); err != nil {
+			f.again = now.Add(patience)
+			if f.opts.Failed != nil {
+				f.opts.Failed(fmt.Errorf("put %s aside: %w", f.path, err))
+			}
 		}
 	}
 	if f.file == nil {
@@ -90,18 +100,16 @@ func (f *File) Write(p []byte) (int, error) {
 
 // due reports whether the file is put aside before n more bytes. An empty one
 // is not: there is nothing to keep.
-func (f *File) due(n int64) bool {
-	if f.size == 0 {
+func (f *File) due(n int64, now time.Time) bool {
+	if f.size == 0 || now.Before(f.again) {
 		return false
 	}
 	return f.opts.MaxBytes > 0 && f.size+n > f.opts.MaxBytes ||
-		f.opts.Every > 0 && time.Since(f.opened) >= f.opts.Every
+		f.opts.Every > 0 && now.Sub(f.opened) >= f.opts.Every
 }
 
+// rotate puts the file aside. It stays open where that fails.
 func (f *File) rotate(now time.Time) error {
-	if err := f.close(); err != nil {
-		return err
-	}
 	name, err := f.next(now)
 	if err != nil {
 		return err
@@ -109,7 +117,7 @@ func (f *File) rotate(now time.Time) error {
 	if err := os.Rename(f.path, name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return f.prune()
+	return errors.Join(f.close(), f.prune())
 }
 
 // next is the name of the next archive. It comes after all that there are, also

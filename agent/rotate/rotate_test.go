@@ -134,3 +134,48 @@ func TestWhatIsThereIsKept(t *testing.T) {
 		t.Errorf("%q %v", text, err)
 	}
 }
+
+// What cannot be put aside goes on, and nothing that is written is lost.
+func TestWhatCannotBePutAsideIsWrittenOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		path := filepath.Join(dir, strings.Repeat("x", 240)) // its archive's name is longer than a name may be
+		failures := 0
+		f, err := Open(path, Options{MaxBytes: 4, Keep: -1, Failed: func(error) { failures++ }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		for range 4 {
+			write(t, f, "abc\n")
+		}
+		if text, err := os.ReadFile(path); err != nil || string(text) != "abc\nabc\nabc\nabc\n" || failures != 1 {
+			t.Errorf("%q %v, told %d times", text, err, failures)
+		}
+		time.Sleep(patience)
+		write(t, f, "abc\n")
+		if failures != 2 {
+			t.Errorf("told %d times", failures)
+		}
+	})
+}
+
+// An archive that cannot be removed does not keep a new file from being begun.
+func TestAnArchiveThatStays(t *testing.T) {
+	dir := t.TempDir()
+	old := filepath.Join(dir, "m.2026-11-22-1.out")
+	if err := os.MkdirAll(filepath.Join(old, "full"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	var failed error
+	f, err := Open(filepath.Join(dir, "m.out"), Options{MaxBytes: 4, Failed: func(err error) { failed = err }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	write(t, f, "abc\n")
+	write(t, f, "def\n")
+	if text, err := os.ReadFile(filepath.Join(dir, "m.out")); err != nil || string(text) != "def\n" || failed == nil {
+		t.Errorf("%q %v, told %v", text, err, failed)
+	}
+}
