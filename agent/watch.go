@@ -68,8 +68,9 @@ func (w *watcher) run(ctx context.Context, hangups <-chan os.Signal, every time.
 		remote = ticker.C
 	}
 	var changes <-chan fsnotify.Event
+	var failures <-chan error
 	if w.events != nil {
-		changes = w.events.Events
+		changes, failures = w.events.Events, w.events.Errors
 	}
 	for {
 		w.listen()
@@ -90,6 +91,8 @@ func (w *watcher) run(ctx context.Context, hangups <-chan os.Signal, every time.
 			if w.concerns(e.Name) {
 				settled.Reset(settleTime)
 			}
+		case <-failures: // some were lost; no more come while nobody takes this
+			settled.Reset(settleTime)
 		case <-settled.C:
 			w.look(ctx)
 		case <-rescan.C:
