@@ -11,9 +11,12 @@ import (
 	"syscall"
 	"testing"
 	"time"
+	"unicode"
 
 	"github.com/rpicluster/vitals/agent/collect"
+	"github.com/rpicluster/vitals/agent/output"
 	"github.com/rpicluster/vitals/internal/control"
+	"github.com/rpicluster/vitals/internal/rights"
 )
 
 // serving starts an agent and waits until it can be asked something.
@@ -153,5 +156,69 @@ func TestTheSameTroubleIsToldOnce(t *testing.T) {
 	s.Inputs[0].LastError = "connection refused"
 	if got := s.troubles(time.Now()); !strings.Contains(got, "it is refused") || !strings.Contains(got, "connection refused") {
 		t.Error(got)
+	}
+}
+
+// What plugins and servers say does not steer the terminal of who asks.
+func TestStatusIsFitForATerminal(t *testing.T) {
+	evil := "\x1b[2J\u009b31m\x7f"
+	s := status{
+		Version: "v1", Node: "n" + evil, Config: "/node.toml", ReloadError: "2 mistakes\n" + evil,
+		Inputs:  []collect.Status{{ID: "x", LastError: evil, Notice: "no " + evil, Program: evil}},
+		Outputs: []output.Status{{ID: "o", URL: "http://x/" + evil, LastError: evil}},
+	}
+	var text, js strings.Builder
+	if err := errors.Join(s.print(&text, time.Now()), writeJSON(&js, s)); err != nil {
+		t.Fatal(err)
+	}
+	for _, got := range []string{text.String(), js.String()} {
+		if strings.ContainsFunc(got, func(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }) || strings.Count(got, "[2J") < 6 {
+			t.Errorf("%q", got)
+		}
+	}
+	var back status
+	if err := json.Unmarshal([]byte(js.String()), &back); err != nil || len(back.Inputs) != 1 || back.Inputs[0].LastError != evil {
+		t.Errorf("%v %+v", err, back.Inputs)
+	}
+}
+
+// That somebody may not ask the agent is no reason to say that there is none.
+func TestBuffersOfAnAgentThatMayNotBeAsked(t *testing.T) {
+	path, _ := node(t, askedNode)
+	serving(t, path)
+	if os.Geteuid() != 0 {
+		return // it takes another user
+	}
+	his := t.TempDir()
+	if err := os.Chown(his, 65533, 65533); err != nil {
+		t.Fatal(err)
+	}
+	err := rights.AsOwner(his, func() error {
+		_, err := keeperOf(&flags{})
+		return err
+	})
+	if err == nil || !strings.HasPrefix(err.Error(), "not allowed to open ") {
+		t.Error(err)
+	}
+}
+
+// What there is to know of a node file that cannot be read is not made up.
+func TestPluginsByANodeFileThatCannotBeRead(t *testing.T) {
+	path, dir := node(t, "[agent\n")
+	t.Setenv("VITALS_CONFIG", path)
+	script := filepath.Join(dir, "vitals-plugin-x")
+	if err := os.WriteFile(script, []byte("#!/bin/sh\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if stdout, _, err := call(t, "plugins", "trust", "--remove", script); err == nil || !strings.Contains(err.Error(), path+":1:") {
+		t.Errorf("%v %s", err, stdout)
+	}
+	stdout, _, err := call(t, "plugins", "list")
+	if err != nil || !strings.Contains(stdout, "This goes by the defaults of plugin_directory and plugin_policy") || !strings.Contains(stdout, path+":1:") {
+		t.Errorf("%v %s", err, stdout)
+	}
+	t.Setenv("VITALS_CONFIG", dir+"/none")
+	if stdout, _, err := call(t, "plugins", "list"); err != nil || strings.Contains(stdout, "defaults of") {
+		t.Errorf("%v %s", err, stdout)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"slices"
 	"strconv"
 	"strings"
@@ -66,8 +67,12 @@ type keeper interface {
 
 // keeperOf finds who has the buffers.
 func keeperOf(f *flags) (keeper, error) {
-	if control.Running("agent") {
+	err := control.Reach("agent")
+	if err == nil {
 		return running{}, nil
+	}
+	if errors.Is(err, fs.ErrPermission) {
+		return nil, err
 	}
 	c, err := loadConfig(f)
 	if err != nil {
@@ -126,7 +131,8 @@ func listBuffers(ctx context.Context, f *flags, stdout, _ io.Writer) error {
 	return l.print(stdout, time.Now())
 }
 
-func (l *listing) print(w io.Writer, now time.Time) error {
+func (l *listing) print(out io.Writer, now time.Time) error {
+	w := shownWriter{out}
 	fmt.Fprintf(w, "%s\n\n", l.Directory)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "BUFFER\tOUTPUT\tWAITING\tBYTES\tOLDEST\tREJECTED")

@@ -233,8 +233,8 @@ func (local) Target(nodeFile string) (url, pins string, err error) {
 
 // State asks the agent that runs.
 func (local) State(ctx context.Context) (join.State, error) {
-	var s status
-	if err := control.Get(ctx, "agent", "/status", &s); err != nil {
+	s, err := askStatus(ctx)
+	if err != nil {
 		return join.State{}, err
 	}
 	state := join.State{Version: s.Version, Started: s.Started, Clock: s.Clock}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -38,7 +39,7 @@ func findCollector(f *flags, word string) (collectorFile, error) {
 		return collectorFile{builtin: d.Name}, nil
 	}
 	agent, err := agentTable(f)
-	if err != nil {
+	if err != nil && !f.sources.Empty() {
 		return collectorFile{}, err
 	}
 	rules := agent.Trust
@@ -101,17 +102,19 @@ func builtinCollector(name string) (plugins.Description, bool) {
 	return all[i], true
 }
 
-// agentTable is that of the node file, or its defaults where there is none. What
-// else is wrong with the file does not matter here.
+// agentTable is that of the node file, or its defaults where there is none, or
+// none that can be read: the error is for those whom the defaults do not serve.
+// What else is wrong with the file does not matter here.
 func agentTable(f *flags) (config.Agent, error) {
 	c, err := loadConfig(f)
-	if c == nil && !f.sources.Empty() {
-		return config.Agent{}, err
+	if c != nil {
+		return c.Agent, nil
 	}
-	if c == nil {
-		c, _ = config.Load(os.DevNull, config.Options{}) // an empty file has every default
+	c, _ = config.Load(os.DevNull, config.Options{}) // an empty file has every default
+	if f.sources.Empty() && errors.Is(err, fs.ErrNotExist) {
+		err = nil
 	}
-	return c.Agent, nil
+	return c.Agent, err
 }
 
 // warn tells of a file that the agent itself would not run.

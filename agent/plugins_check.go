@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
@@ -89,7 +88,7 @@ func (r *report) add(result conformance.Result) {
 		return
 	}
 	line := func(status conformance.Status, text string) {
-		fmt.Fprintln(r.out, strings.TrimRight(fmt.Sprintf("%-4s  %-22s%s", status, result.Item, text), " "))
+		fmt.Fprintln(r.out, shownLines(strings.TrimRight(fmt.Sprintf("%-4s  %-22s%s", status, result.Item, text), " ")))
 	}
 	for _, text := range result.Fails {
 		line(conformance.Fail, text)
@@ -108,10 +107,7 @@ func (r *report) add(result conformance.Result) {
 // end prints the summary, and fails if an item has.
 func (r *report) end(asJSON bool) error {
 	if asJSON {
-		enc := json.NewEncoder(r.out)
-		enc.SetIndent("", "  ")
-		enc.SetEscapeHTML(false)
-		if err := enc.Encode(r.all); err != nil {
+		if err := writeJSON(r.out, r.all); err != nil {
 			return err
 		}
 	} else {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
@@ -56,10 +55,7 @@ func describePlugin(ctx context.Context, f *flags, stdout, stderr io.Writer) err
 	if err != nil {
 		return err
 	}
-	enc := json.NewEncoder(stdout)
-	enc.SetEscapeHTML(false)
-	enc.SetIndent("", "  ")
-	return enc.Encode(newDescribed(c.path, reply))
+	return writeJSON(stdout, newDescribed(c.path, reply))
 }
 
 // describe asks the program, or this one for what is built in.

@@ -15,7 +15,6 @@ import (
 	"github.com/rpicluster/vitals/agent/collect"
 	"github.com/rpicluster/vitals/agent/config"
 	"github.com/rpicluster/vitals/agent/trust"
-	"github.com/rpicluster/vitals/internal/control"
 )
 
 const listHelp = `Lists every collector that is built in and every file in the plugin directories:
@@ -30,7 +29,10 @@ mends that; the inputs that use it, and how they are doing if an agent runs here
 type pluginList struct {
 	AgentRuns bool `json:"agent_runs"`
 	// Unasked says why there are no states.
-	Unasked    string            `json:"not_asked,omitempty"`
+	Unasked string `json:"not_asked,omitempty"`
+	// Unread says why the node file could not be read, whose rules may differ
+	// from the defaults that are shown.
+	Unread     string            `json:"not_read,omitempty"`
 	Collectors []listedCollector `json:"collectors"`
 }
 
@@ -58,16 +60,18 @@ type listedInput struct {
 
 // listPlugins prints what collectors there are.
 func listPlugins(ctx context.Context, f *flags, stdout, _ io.Writer) error {
-	var running status
-	asked := control.Get(ctx, "agent", "/status", &running)
+	running, asked := askStatus(ctx)
 	if asked == nil && f.sources.Empty() {
 		f.sources = running.Sources
 	}
 	rules, inputs, err := listSources(f)
-	if err != nil {
+	if err != nil && !f.sources.Empty() {
 		return err
 	}
 	l := pluginList{AgentRuns: asked == nil, Collectors: append(listBuiltIn(), listDropIns(rules)...)}
+	if err != nil {
+		l.Unread = err.Error()
+	}
 	if l.AgentRuns {
 		inputs = running.Inputs
 	} else {
@@ -84,16 +88,13 @@ func listPlugins(ctx context.Context, f *flags, stdout, _ io.Writer) error {
 // would be.
 func listSources(f *flags) (trust.Rules, []collect.Status, error) {
 	agent, err := agentTable(f)
-	if err != nil {
-		return trust.Rules{}, nil, err
-	}
 	var inputs []collect.Status
 	if c, _ := config.Read(config.Find(f.sources), config.Options{Builtins: ownCollectors(), NoOutputs: true}); c != nil {
 		for _, in := range c.Inputs {
 			inputs = append(inputs, collect.Status{ID: in.ID, Name: in.Name})
 		}
 	}
-	return agent.Trust, inputs, nil
+	return agent.Trust, inputs, err
 }
 
 func listBuiltIn() []listedCollector {
@@ -191,6 +192,9 @@ func (l *pluginList) remarks() string {
 			fmt.Fprintf(&b, "  to mend that: %s\n", shown(c.Remedy))
 		}
 	}
+	if l.Unread != "" {
+		fmt.Fprintf(&b, "\nThis goes by the defaults of plugin_directory and plugin_policy, which are not those of the agent if its node file says otherwise: %s\n", shown(l.Unread))
+	}
 	if !l.AgentRuns {
 		fmt.Fprintf(&b, "\nThere are no states: %s\n", l.Unasked)
 	}
@@ -206,6 +210,29 @@ func shown(text string) string {
 			b.WriteRune(r)
 		} else {
 			b.WriteString(strings.Trim(strconv.QuoteRune(r), "'"))
+		}
+	}
+	return b.String()
+}
+
+// shownWriter writes text of which others may have chosen a part.
+type shownWriter struct{ to io.Writer }
+
+// Write writes p fit for a terminal.
+func (w shownWriter) Write(p []byte) (int, error) {
+	_, err := io.WriteString(w.to, shownLines(string(p)))
+	return len(p), err
+}
+
+// shownJSON is JSON fit for a terminal: of what moves the cursor it escapes by
+// itself no more than it has to.
+func shownJSON(text string) string {
+	var b strings.Builder
+	for _, r := range text {
+		if r >= 0x7f && r < 0xa0 {
+			fmt.Fprintf(&b, `\u%04x`, r)
+		} else {
+			b.WriteRune(r)
 		}
 	}
 	return b.String()

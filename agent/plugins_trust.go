@@ -9,7 +9,6 @@ import (
 
 	"github.com/rpicluster/vitals/agent/config"
 	"github.com/rpicluster/vitals/agent/trust"
-	"github.com/rpicluster/vitals/internal/control"
 )
 
 const trustHelp = `Writes the SHA-256 of each FILE, as it is now, to the lock file: with plugin_policy =
@@ -67,8 +66,8 @@ func trustedBy(ctx context.Context, f *flags) (config.Agent, error) {
 	if !f.sources.Empty() {
 		return agentTable(f)
 	}
-	var running status
-	if control.Get(ctx, "agent", "/status", &running) == nil {
+	running, asked := askStatus(ctx)
+	if asked == nil {
 		f.sources = running.Sources
 	}
 	agent, err := agentTable(f)

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -84,7 +85,7 @@ func (a *agent) listen(ctx context.Context) (net.Listener, error) {
 	if err == nil {
 		return ln, nil
 	}
-	if control.Get(ctx, "agent", "/status", nil) == nil {
+	if _, asked := askStatus(ctx); asked == nil || errors.Is(asked, context.DeadlineExceeded) {
 		return nil, err
 	}
 	a.log.Warn("no control socket: vitals-agent status will not work", "error", err)
@@ -153,19 +154,25 @@ func (a *agent) answer(ctx context.Context, ln net.Listener) (stop func()) {
 // alivePatience is how long an agent may take to answer that is at no standstill.
 const alivePatience = 20 * time.Second
 
+// askStatus asks the running agent how it is doing.
+func askStatus(ctx context.Context) (s status, err error) {
+	ctx, cancel := context.WithTimeout(ctx, alivePatience)
+	defer cancel()
+	return s, control.Get(ctx, "agent", "/status", &s)
+}
+
 // askAlive is for health checks, of containers above all: another agent in its
 // place would mend neither a relay that is away nor a collector that fails.
 func askAlive(ctx context.Context, _ *flags, _, _ io.Writer) error {
-	ctx, cancel := context.WithTimeout(ctx, alivePatience)
-	defer cancel()
-	return control.Get(ctx, "agent", "/status", nil)
+	_, err := askStatus(ctx)
+	return err
 }
 
 // showStatus prints how the running agent is doing, and fails if something is
 // failing.
 func showStatus(ctx context.Context, f *flags, w, _ io.Writer) error {
-	var s status
-	if err := control.Get(ctx, "agent", "/status", &s); err != nil {
+	s, err := askStatus(ctx)
+	if err != nil {
 		return err
 	}
 	if f.json {
@@ -186,9 +193,15 @@ func writeJSON(w io.Writer, v any) error {
 	if r, ok := w.(http.ResponseWriter); ok {
 		r.Header().Set("Content-Type", "application/json")
 	}
-	enc := json.NewEncoder(w)
+	var text strings.Builder
+	enc := json.NewEncoder(&text)
+	enc.SetEscapeHTML(false)
 	enc.SetIndent("", "  ")
-	return enc.Encode(v)
+	if err := enc.Encode(v); err != nil {
+		return err
+	}
+	_, err := io.WriteString(w, shownJSON(text.String()))
+	return err
 }
 
 func (s *status) failing() bool {
@@ -205,7 +218,8 @@ func (s *status) failing() bool {
 	return false
 }
 
-func (s *status) print(w io.Writer, now time.Time) error {
+func (s *status) print(out io.Writer, now time.Time) error {
+	w := shownWriter{out}
 	fmt.Fprintf(w, "vitals-agent %s on %s, up %s, %s\n\n", s.Version, or(s.Node, "(no host tag)"), span(s.Uptime), s.Config)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "INPUT\tSTATE\tEVERY\tLAST\tTOOK\tLINES\tFILTERED\tERRORS\tSKIPPED\tBAD\tRESTARTS\tPROCESS")

@@ -68,8 +68,17 @@ func missing(s Sources, telegraf string) error {
 			remedy += " --config-directory " + filepath.Join(filepath.Dir(telegraf), "telegraf.d")
 		}
 	}
-	return fmt.Errorf("there is no node file: %s; %s", where, remedy)
+	return missingError(fmt.Sprintf("there is no node file: %s; %s", where, remedy))
 }
+
+// missingError is an fs.ErrNotExist that says what to do.
+type missingError string
+
+// Error implements error.
+func (e missingError) Error() string { return string(e) }
+
+// Is reports what it is an instance of.
+func (missingError) Is(target error) bool { return target == fs.ErrNotExist }
 
 // list returns every file of the sources, in the order in which they count:
 // those that are given, then those of each directory.

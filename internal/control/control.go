@@ -18,6 +18,14 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"unicode"
+)
+
+// maxAnswer bounds an answer, and maxRefusal one that is an error: root asks
+// programs of other users, which may not be what they were.
+const (
+	maxAnswer  = 256 << 20
+	maxRefusal = 64 << 10
 )
 
 // maxPath is the longest path that a Unix socket may have, its final NUL
@@ -115,14 +123,25 @@ func Listen(name string) (net.Listener, error) {
 }
 
 // Running reports whether the program called name can be asked something.
-func Running(name string) bool { return answers(Path(name)) }
+func Running(name string) bool { return Reach(name) == nil }
 
-func answers(path string) bool {
+// Reach says why the program called name cannot be asked anything; the error is
+// nil if it can.
+func Reach(name string) error {
+	if err := dial(Path(name)); err != nil {
+		return unreachable(name, err)
+	}
+	return nil
+}
+
+func answers(path string) bool { return dial(path) == nil }
+
+func dial(path string) error {
 	conn, err := net.Dial("unix", path)
 	if err == nil {
 		conn.Close()
 	}
-	return err == nil
+	return err
 }
 
 // Get asks the program called name for path and decodes its answer into v.
@@ -156,17 +175,31 @@ func call(ctx context.Context, method, name, path string, in, out any) error {
 		return unreachable(name, err)
 	}
 	defer resp.Body.Close()
-	answer, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return fmt.Errorf("read the answer of the %s: %w", name, err)
-	}
 	if resp.StatusCode/100 != 2 {
-		return errors.New(string(bytes.TrimSpace(answer)))
+		answer, err := io.ReadAll(io.LimitReader(resp.Body, maxRefusal))
+		if err != nil {
+			return fmt.Errorf("read the answer of the %s: %w", name, err)
+		}
+		return errors.New(legible(string(bytes.TrimSpace(answer))))
 	}
 	if out == nil {
 		return nil
 	}
-	return json.Unmarshal(answer, out)
+	if err := json.NewDecoder(io.LimitReader(resp.Body, maxAnswer)).Decode(out); err != nil {
+		return fmt.Errorf("read the answer of the %s: %w", name, err)
+	}
+	return nil
+}
+
+// legible keeps what a program says from steering the terminal. It may be lines,
+// or JSON.
+func legible(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r != '\n' && r != '\t' && !unicode.IsPrint(r) {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, text)
 }
 
 // unreachable words the two cases a person at a terminal meets.
@@ -176,7 +209,20 @@ func unreachable(name string, err error) error {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
 		return fmt.Errorf("the %s does not seem to run: nothing listens on %s. Where systemd is to run it: sudo systemctl start vitals-%[1]s; if it runs with another runtime directory, set RUNTIME_DIRECTORY", name, path)
 	case errors.Is(err, fs.ErrPermission):
-		return fmt.Errorf("not allowed to open %s; try again with sudo", path)
+		return notAllowed(path)
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("the %s does not answer: %w", name, context.DeadlineExceeded)
 	}
 	return fmt.Errorf("ask the %s: %w", name, err)
 }
+
+// notAllowed is a socket that is another user's.
+type notAllowed string
+
+// Error implements error.
+func (path notAllowed) Error() string {
+	return fmt.Sprintf("not allowed to open %s; try again with sudo", string(path))
+}
+
+// Is reports what it is an instance of.
+func (notAllowed) Is(target error) bool { return target == fs.ErrPermission }

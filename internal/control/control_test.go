@@ -1,14 +1,20 @@
 package control
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"io"
+	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/rpicluster/vitals/internal/rights"
 )
 
 func TestDirectory(t *testing.T) {
@@ -115,5 +121,65 @@ func TestPathTooLong(t *testing.T) {
 	t.Setenv("RUNTIME_DIRECTORY", filepath.Join(t.TempDir(), strings.Repeat("x", 100)))
 	if _, err := Listen("agent"); err == nil || !strings.Contains(err.Error(), "RUNTIME_DIRECTORY") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// Whoever answers may not be what was meant, and the one who asks may be root.
+func TestARefusalIsShortAndFitForATerminal(t *testing.T) {
+	t.Setenv("RUNTIME_DIRECTORY", filepath.Join(t.TempDir(), "run"))
+	ln, err := Listen("agent")
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusTeapot)
+		io.WriteString(w, "first\n\tsecond \x1b[31m\u009b\a"+strings.Repeat("x", 1<<20))
+	})}
+	go srv.Serve(ln)
+	defer srv.Close()
+	err = Get(t.Context(), "agent", "/status", nil)
+	if err == nil || !strings.HasPrefix(err.Error(), "first\n\tsecond \ufffd[31m\ufffd\ufffdxxx") || len(err.Error()) > 100<<10 {
+		t.Errorf("%d bytes: %.60q", len(err.Error()), err)
+	}
+}
+
+func TestWhoseSocketItIs(t *testing.T) {
+	t.Setenv("RUNTIME_DIRECTORY", t.TempDir())
+	if err := Reach("agent"); err == nil || !strings.Contains(err.Error(), "does not seem to run") || errors.Is(err, fs.ErrPermission) {
+		t.Error(err)
+	}
+	ln, err := Listen("agent")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	if err := Reach("agent"); err != nil {
+		t.Error(err)
+	}
+	his := t.TempDir()
+	if os.Geteuid() != 0 {
+		return // it takes another user
+	}
+	if err := os.Chown(his, 65533, 65533); err != nil {
+		t.Fatal(err)
+	}
+	err = rights.AsOwner(his, func() error { return Reach("agent") })
+	if !errors.Is(err, fs.ErrPermission) || !strings.Contains(err.Error(), "try again with sudo") {
+		t.Error(err)
+	}
+}
+
+// A program that stands still is waited for no longer than the caller likes to.
+func TestNoAnswerInTime(t *testing.T) {
+	t.Setenv("RUNTIME_DIRECTORY", t.TempDir())
+	ln, err := Listen("agent") // which takes connections, and reads none
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if err := Get(ctx, "agent", "/status", nil); !errors.Is(err, context.DeadlineExceeded) || !strings.HasPrefix(err.Error(), "the agent does not answer") {
+		t.Error(err)
 	}
 }
