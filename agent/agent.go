@@ -44,9 +44,10 @@ type agent struct {
 
 	reloading sync.Mutex // one reload at a time
 
-	mu        sync.Mutex
-	config    *config.Config // replaced by a reload, never changed
-	reloadErr error          // of the last reload
+	mu           sync.Mutex
+	config       *config.Config // replaced by a reload, never changed
+	reloadErr    error          // of the last reload
+	reloadFailed []string       // what went wrong when it was put into effect
 }
 
 // newAgent reads the node file. Nothing is started.

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -17,6 +18,7 @@ import (
 	"github.com/rpicluster/vitals/agent/output"
 	"github.com/rpicluster/vitals/internal/control"
 	"github.com/rpicluster/vitals/internal/rights"
+	"github.com/rpicluster/vitals/internal/spool"
 )
 
 // serving starts an agent and waits until it can be asked something.
@@ -163,7 +165,7 @@ func TestTheSameTroubleIsToldOnce(t *testing.T) {
 func TestStatusIsFitForATerminal(t *testing.T) {
 	evil := "\x1b[2J\u009b31m\x7f"
 	s := status{
-		Version: "v1", Node: "n" + evil, Config: "/node.toml", ReloadError: "2 mistakes\n" + evil,
+		Version: "v1", Node: "n" + evil, Config: "/node.toml", ReloadError: "2 mistakes\n" + evil, ReloadFailed: []string{evil},
 		Inputs:  []collect.Status{{ID: "x", LastError: evil, Notice: "no " + evil, Program: evil}},
 		Outputs: []output.Status{{ID: "o", URL: "http://x/" + evil, LastError: evil}},
 	}
@@ -172,13 +174,50 @@ func TestStatusIsFitForATerminal(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, got := range []string{text.String(), js.String()} {
-		if strings.ContainsFunc(got, func(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }) || strings.Count(got, "[2J") < 6 {
+		if strings.ContainsFunc(got, func(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }) || strings.Count(got, "[2J") < 7 {
 			t.Errorf("%q", got)
 		}
 	}
 	var back status
 	if err := json.Unmarshal([]byte(js.String()), &back); err != nil || len(back.Inputs) != 1 || back.Inputs[0].LastError != evil {
 		t.Errorf("%v %+v", err, back.Inputs)
+	}
+}
+
+// Of an output that cannot be opened a reload does not say that nothing has
+// changed, and the next one tries it again.
+func TestAReloadTellsWhatCouldNotBeDone(t *testing.T) {
+	more := strings.Replace(askedNode, "[[inputs.mem]]\n", "buffer_directory = \"$DIR/buffer\"\n[[inputs.mem]]\n", 1)
+	path, dir := node(t, more)
+	serving(t, path)
+	taken, err := spool.Open(spool.Config{Directory: dir + "/buffer/second", MaxBytes: 1 << 20, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text = append(text, "[[inputs.swap]]\n[[outputs.influxdb]]\nalias = \"second\"\nurls = [\"http://127.0.0.1:1\"]\n"...)
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	stdout, stderr, err := call(t, "reload")
+	if !errors.Is(err, errQuiet) || stdout != "inputs: 1 kept, started swap\noutputs: 1 kept\n" || !strings.HasPrefix(stderr, "failed: output second: another vitals-agent seems to run with this buffer") {
+		t.Errorf("%v\n%s%s", err, stdout, stderr)
+	}
+	stdout, _, _ = call(t, "status")
+	if !strings.Contains(stdout, "swap ") || !strings.Contains(stdout, "node file: reloaded, but: output second: another") || strings.Contains(stdout, "as it was") {
+		t.Error(stdout)
+	}
+	if err := taken.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if stdout, stderr, err = call(t, "reload"); err != nil || !strings.HasSuffix(stdout, "outputs: 1 kept, started second\n") {
+		t.Errorf("%v\n%s%s", err, stdout, stderr)
+	}
+	if stdout, _, _ = call(t, "status"); strings.Contains(stdout, "node file: ") {
+		t.Error(stdout)
 	}
 }
 

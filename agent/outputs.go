@@ -93,34 +93,41 @@ func (o *outputs) list() []*sender {
 }
 
 // reload makes next the outputs. One whose ID stays keeps its buffer; one that
-// goes leaves what it has not sent on disk, for the day when it comes back.
-func (o *outputs) reload(ctx context.Context, next []config.Output) (changes collect.Changes, err error) {
-	var errs []error
+// goes leaves what it has not sent on disk, for the day when it comes back. What
+// goes wrong with one keeps none of the others.
+func (o *outputs) reload(ctx context.Context, next []config.Output) (changes collect.Changes, failed []error) {
+	note := func(done *[]string, id string, err error) {
+		if err == nil {
+			*done = append(*done, id)
+		} else {
+			failed = append(failed, err)
+		}
+	}
 	for _, c := range next {
 		i := slices.IndexFunc(o.all, func(s *sender) bool { return s.config.ID == c.ID })
 		switch {
 		case i < 0:
-			err = o.add(c)
-			changes.Started = append(changes.Started, c.ID)
+			note(&changes.Started, c.ID, o.add(c))
 		case reflect.DeepEqual(o.all[i].config, c):
 			changes.Kept++
-			continue
 		default:
-			if err = o.all[i].Reconfigure(ctx, c); err == nil {
+			err := o.all[i].Reconfigure(ctx, c)
+			if err == nil {
 				o.all[i].config = c
 			}
-			changes.Changed = append(changes.Changed, c.ID)
+			note(&changes.Changed, c.ID, err)
 		}
-		errs = append(errs, err)
 	}
 	for _, s := range o.list() {
 		if slices.ContainsFunc(next, func(c config.Output) bool { return c.ID == s.config.ID }) {
 			continue
 		}
 		changes.Stopped = append(changes.Stopped, s.config.ID)
-		errs = append(errs, o.remove(s))
+		if err := o.remove(s); err != nil {
+			failed = append(failed, err)
+		}
 	}
-	return changes, errors.Join(errs...)
+	return changes, failed
 }
 
 // remove ends an output.

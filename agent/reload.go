@@ -19,6 +19,9 @@ type reloaded struct {
 	Warnings []string        `json:"warnings,omitempty"`
 	// Restart are options that were changed and need a restart.
 	Restart []string `json:"needs_restart,omitempty"`
+	// Failed is what went wrong when the rest was put into effect: outputs that
+	// cannot be opened, and lines that an output has lost which is gone.
+	Failed []string `json:"failed,omitempty"`
 }
 
 // reload reads the node file again and puts into effect what has changed. What
@@ -43,8 +46,12 @@ func (a *agent) reload(ctx context.Context) (reloaded, error) {
 	a.applyLog(c)
 	a.acceptRemote()
 	a.clock.Set(ctx, c.Agent.Clock)
-	done.Outputs, err = a.outputs.reload(ctx, c.Outputs)
-	return done, err
+	var failed []error
+	done.Outputs, failed = a.outputs.reload(ctx, c.Outputs)
+	for _, err := range failed {
+		done.Failed = append(done.Failed, err.Error())
+	}
+	return done, nil
 }
 
 // keepFixed keeps the settings that are in effect from start to end, and names
@@ -70,7 +77,9 @@ func fix[T comparable](differ *[]string, option string, to *T, is T) {
 func (a *agent) tryReload(ctx context.Context, why string) (reloaded, error) {
 	done, err := a.reload(ctx)
 	a.mu.Lock()
-	a.reloadErr = err
+	if a.reloadErr = err; err == nil {
+		a.reloadFailed = done.Failed
+	}
 	a.mu.Unlock()
 	if err != nil {
 		a.log.Error("the node file was not reloaded; everything goes on as it was", "why", why, "error", err)
@@ -80,6 +89,9 @@ func (a *agent) tryReload(ctx context.Context, why string) (reloaded, error) {
 		a.log.Warn(w)
 	}
 	a.log.Info("the node file was reloaded", "why", why, "inputs", summary(done.Inputs), "outputs", summary(done.Outputs))
+	for _, failed := range done.Failed {
+		a.log.Error("not all of the node file was put into effect", "error", failed)
+	}
 	if len(done.Restart) > 0 {
 		a.log.Warn("options were changed that need a restart", "options", strings.Join(done.Restart, ", "))
 	}
@@ -102,7 +114,8 @@ func summary(c collect.Changes) string {
 
 const reloadHelp = `Has the running agent read its node file again, as SIGHUP does, and says what came of it.
 Inputs and outputs whose tables have not changed are not touched. If anything is wrong
-with the file, everything goes on as it was, and the exit code is 1.
+with the file, everything goes on as it was, and the exit code is 1. It is 1 as well if the
+file is sound and an output of it cannot be opened; the rest is in effect then.
 
   --json    the same, for programs
 `
@@ -113,8 +126,21 @@ func askReload(ctx context.Context, f *flags, stdout, stderr io.Writer) error {
 	if err := control.Post(ctx, "agent", "/reload", nil, &done); err != nil {
 		return err
 	}
+	if err := done.print(f, stdout, stderr); err != nil {
+		return err
+	}
+	if len(done.Failed) > 0 {
+		return errQuiet
+	}
+	return nil
+}
+
+func (done *reloaded) print(f *flags, stdout, stderr io.Writer) error {
 	for _, w := range done.Warnings {
-		fmt.Fprintln(stderr, "warning:", w)
+		fmt.Fprintln(stderr, "warning:", shownLines(w))
+	}
+	for _, failed := range done.Failed {
+		fmt.Fprintln(stderr, "failed:", shownLines(failed))
 	}
 	if f.json {
 		return writeJSON(stdout, done)

@@ -37,6 +37,8 @@ type status struct {
 	// ReloadError is what was wrong with the node file when it was last read
 	// again; what runs is what it was before.
 	ReloadError string `json:"reload_error,omitempty"`
+	// ReloadFailed is what went wrong when it was put into effect.
+	ReloadFailed []string `json:"reload_failed,omitempty"`
 	// Clock says why lines are held or tagged; empty if the time is known.
 	Clock string `json:"clock,omitempty"`
 	// Skipped are the tables that were left out, see --skip-unknown-plugins.
@@ -49,6 +51,7 @@ func (a *agent) status() status {
 	if a.reloadErr != nil {
 		s.ReloadError = a.reloadErr.Error()
 	}
+	s.ReloadFailed = a.reloadFailed
 	a.mu.Unlock()
 	s.Clock = a.clock.Doubt()
 	s.Inputs = a.supervisor.Status()
@@ -248,6 +251,9 @@ func (s *status) troubles(now time.Time) string {
 	}
 	if s.Clock != "" {
 		fmt.Fprintf(&b, "\nclock: %s", s.Clock)
+	}
+	for _, failed := range s.ReloadFailed {
+		fmt.Fprintf(&b, "\nnode file: reloaded, but: %s", failed)
 	}
 	for _, table := range s.Skipped {
 		fmt.Fprintf(&b, "\n%s", table)
