@@ -104,10 +104,11 @@ func classify(resp *http.Response, body []byte) *WriteError {
 	}
 	e := &WriteError{Status: resp.StatusCode, RetryAfter: RetryAfter(resp)}
 	e.Message, e.named = message(resp, body)
-	if m := dropped().FindStringSubmatch(e.Message); m != nil {
-		e.Dropped, _ = strconv.Atoi(m[1])
+	if m := dropped().FindAllStringSubmatch(e.Message, -1); m != nil {
+		e.Dropped, _ = strconv.Atoi(m[len(m)-1][1]) // any before it are of lines that are quoted
 	}
-	e.Class = classOf(resp.StatusCode, e.Message)
+	own, _, _ := strings.Cut(e.Message, "unable to parse '") // what follows is a line, which may say anything
+	e.Class = classOf(resp.StatusCode, own)
 	e.name = e.Class == Poison && badName().MatchString(e.Message)
 	e.others = len(body) < maxAnswer && strings.HasPrefix(e.Message, "partial write: unable to parse '") &&
 		strings.Contains(e.Message, " dropped=0") && !strings.Contains(e.Message, "… dropped=0") // so a vitals-relay cuts it

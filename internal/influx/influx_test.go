@@ -160,6 +160,10 @@ func TestClasses(t *testing.T) {
 		{400, `{"error":"partial write: field type conflict: input field \"v\" on measurement \"m\" is type float, already exists as type integer dropped=1"}`, Partial},
 		{400, `{"error":"unable to parse 'm': missing fields"}`, BadLines},
 		{400, `{"code":"invalid","message":"unable to parse 'm': missing fields"}`, BadLines},
+		{400, `{"error":"unable to parse 'log text=\"database not found\" x': bad timestamp"}`, BadLines},
+		{400, `{"code":"invalid","message":"unable to parse 'log text=\"retention policy not found: x\" x': bad timestamp"}`, BadLines},
+		{400, `{"error":"unable to parse 'log text=\"partial write\" x': bad timestamp"}`, BadLines},
+		{400, `{"error":"unable to parse 'log text=\"<html>\" x': bad timestamp"}`, BadLines},
 		{400, `{"error":"database is required"}`, Hold},
 		{400, `{"error":"invalid precision \"us\" (use n, u, ms, s, m or h)"}`, Hold},
 		{400, `<html><body>400 Bad Request</body></html>`, Hold},
@@ -736,6 +740,34 @@ func TestAServerInTroubleIsLeftInPeace(t *testing.T) {
 	}
 	if n := len(s.queries); n > 8*attempts || len(s.stored) != 1005 {
 		t.Errorf("%d writes, %d lines stored", n, len(s.stored))
+	}
+}
+
+// What a quoted line holds is none of the server's own words.
+func TestWhatALineSaysIsNotTheServersCount(t *testing.T) {
+	const bad = "net dropped=99i,x 1"
+	s := newServer(t, nil)
+	s.answer = func(lines []string) (int, string) {
+		if !has(lines, bad) {
+			return 204, ""
+		}
+		for _, l := range lines {
+			if l != bad {
+				s.store(l)
+			}
+		}
+		return 400, `{"error":"partial write: unable to parse '` + bad + `': invalid field format dropped=0"}`
+	}
+	var rejected string
+	sender := &Sender{
+		Client:   newClient(t, Config{URLs: []string{s.URL}}),
+		Rejected: func(_ Target, lines []byte, _ string) error { rejected += string(lines); return nil },
+	}
+	if err := sender.Deliver(t.Context(), Target{}, Batch{Body: Gzip(nil, []byte(five+bad+"\n"))}); err != nil {
+		t.Fatal(err)
+	}
+	if rejected != bad+"\n" || len(s.stored) != 5 {
+		t.Errorf("rejected %q, %d stored", rejected, len(s.stored))
 	}
 }
 
