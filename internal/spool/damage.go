@@ -39,15 +39,30 @@ func (s *Spool) countDamage(g *segment, from int64) bool {
 	return true
 }
 
+// roomForDamaged takes room for n more bytes in damaged/, if there is as much. It
+// looks again what is there, if that is asked for: somebody may have emptied it.
+func (s *Spool) roomForDamaged(n int64, again bool) bool {
+	var there int64
+	if again {
+		there = s.weighDamaged()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if again {
+		s.damagedBytes = there
+	}
+	if s.damagedBytes+n > maxDamagedBytes {
+		return false
+	}
+	s.damagedBytes += n
+	return true
+}
+
 func (s *Spool) copyDamage(path string, c *cursor, d *damage) error {
 	if _, err := os.Lstat(path); err == nil {
 		return nil
 	}
-	s.mu.Lock()
-	s.damagedBytes += d.to - d.from
-	full := s.damagedBytes > maxDamagedBytes
-	s.mu.Unlock()
-	if full {
+	if !s.roomForDamaged(d.to-d.from, false) && !s.roomForDamaged(d.to-d.from, true) {
 		return fmt.Errorf("%s holds %d bytes already; look at it and empty it", damagedName, maxDamagedBytes)
 	}
 	if err := s.makeDirectory(s.path(damagedName)); err != nil {

@@ -240,6 +240,37 @@ func TestDamagedBytesArePutAside(t *testing.T) {
 	}
 }
 
+// damaged/ is bounded, and used again when somebody has emptied it.
+func TestDamagedIsBoundedUntilItIsEmptied(t *testing.T) {
+	b := build(t, 10)
+	full := filepath.Join(b.cfg.Directory, damagedName, "full")
+	if err := os.MkdirAll(filepath.Dir(full), 0o750); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(full, nil, 0o640); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(full, maxDamagedBytes); err != nil {
+		t.Fatal(err)
+	}
+	s := b.open()
+	c, err := openCursor(kernel{}, b.file(), 0, anySeq)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	aside := filepath.Join(filepath.Dir(full), "1-0")
+	if err := s.copyDamage(aside, c, &damage{to: 10}); err == nil {
+		t.Error("put aside where there is no room")
+	}
+	if err := os.Remove(full); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.copyDamage(aside, c, &damage{to: 10}); err != nil || fileSize(t, aside) != 10 {
+		t.Errorf("when there is room again: %v", err)
+	}
+}
+
 // A frame that is complete but wrong at the very end is damage, not a torn
 // tail; its number is not given again.
 func TestDamagedLastFrame(t *testing.T) {

@@ -97,7 +97,7 @@ func (s *Spool) load() error {
 		return err
 	}
 	s.loadSequence()
-	s.weighDamaged()
+	s.damagedBytes = s.weighDamaged()
 	s.mend()
 	s.tidy()
 	return nil
@@ -236,13 +236,14 @@ func (s *Spool) loadSequence() {
 }
 
 // weighDamaged adds up what is in damaged/ already.
-func (s *Spool) weighDamaged() {
+func (s *Spool) weighDamaged() (bytes int64) {
 	entries, _ := os.ReadDir(s.path(damagedName)) // absent as a rule
 	for _, e := range entries {
 		if info, err := e.Info(); err == nil {
-			s.damagedBytes += info.Size()
+			bytes += info.Size()
 		}
 	}
+	return bytes
 }
 
 // tidy sets the figures, and unlinks what is passed or not to be kept.
