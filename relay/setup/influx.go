@@ -3,7 +3,7 @@ package setup
 import (
 	"cmp"
 	"context"
-	"crypto/x509"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -129,12 +130,12 @@ func ping(ctx context.Context, address, tokenFile string) (found server, err err
 
 // unreachable says why a server does not answer.
 func unreachable(address string, err error) error {
-	var unknown x509.UnknownAuthorityError
+	var untrusted *tls.CertificateVerificationError
 	switch {
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return fmt.Errorf("nothing listens at %s: start InfluxDB there, or name another address with --influx", address)
-	case errors.As(err, &unknown):
-		return fmt.Errorf("%s has a certificate that this machine does not trust: write its [[relay.destinations]] by hand, with ca_file or pin", address)
+	case errors.As(err, &untrusted):
+		return fmt.Errorf("%s has a certificate that this machine does not trust (%w): write its [[relay.destinations]] by hand, with ca_file or pin", address, untrusted.Err)
 	}
 	var inner *url.Error
 	if errors.As(err, &inner) {
@@ -362,7 +363,9 @@ func (s *setup) keepCredentials() error {
 // noteDestination says what becomes of an --influx that the node file does not
 // get.
 func (s *setup) noteDestination() {
-	if u := s.Influx.URL; u != "" && u != "none" && len(s.config.Destinations) == 0 {
-		s.note("InfluxDB", "", "%s was not added, as the node file is left alone: write [[relay.destinations]] with name = \"influxdb\" and url = %q into it, then vitals-relay reload", influx.Redact(u), influx.Redact(u))
+	u := strings.TrimSuffix(s.Influx.URL, "/")
+	if u == "" || u == "none" || slices.ContainsFunc(s.config.Destinations, func(d config.Destination) bool { return strings.TrimSuffix(d.URL, "/") == u }) {
+		return
 	}
+	s.note("InfluxDB", "", "%s was not added, as the node file is left alone: write [[relay.destinations]] with a name, such as \"influxdb\", and url = %q into it, then vitals-relay reload", u, u)
 }

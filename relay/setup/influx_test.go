@@ -1,10 +1,14 @@
 package setup
 
 import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
 	"io"
 	"log"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 )
@@ -53,6 +57,16 @@ func TestWhatIsNoInfluxDB(t *testing.T) {
 	secured.StartTLS()
 	t.Cleanup(secured.Close)
 	refuses(t, "a certificate of nobody", "does not trust", Influx{URL: secured.URL})
+}
+
+// A server that is reached has no firewall before it.
+func TestWhyAServerIsNotTrusted(t *testing.T) {
+	for _, why := range []error{x509.UnknownAuthorityError{}, x509.HostnameError{Certificate: new(x509.Certificate), Host: "h"}, x509.CertificateInvalidError{Reason: x509.Expired}} {
+		err := unreachable("https://h", &url.Error{Op: "Get", URL: "https://h/ping", Err: &tls.CertificateVerificationError{Err: why}})
+		if !strings.Contains(err.Error(), "with ca_file or pin") || !errors.Is(err, why) {
+			t.Error(err)
+		}
+	}
 }
 
 func TestInfluxDB2(t *testing.T) {

@@ -134,6 +134,24 @@ func TestARelaysNodeFileIsLeftAlone(t *testing.T) {
 	}
 }
 
+// An --influx that the node file does not get is told of, unless it has it.
+func TestAnInfluxDBThatIsNotAdded(t *testing.T) {
+	m := newMachine(t, true)
+	m.file("etc/node.toml", "[relay]\n  listen = \"127.0.0.1:0\"\n[[relay.destinations]]\n  name = \"a\"\n  url = \"http://a:8086\"\n", 0o600)
+	f := func(url string, want bool) {
+		t.Helper()
+		done := m.must(func(c *Config) { c.Influx.URL = url })
+		if says(&done, "was not added") != want {
+			t.Errorf("%s: %+v", url, done)
+		}
+	}
+	f("http://a:8086", false)
+	f("http://a:8086/", false)
+	f("none", false)
+	f("", false)
+	f("http://b:8086", true)
+}
+
 func TestMistakesChangeNothing(t *testing.T) {
 	var asked []string
 	influx := Influx{URL: scripted(t, "1.8.10", 204, &asked)}
