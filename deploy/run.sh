@@ -7,8 +7,10 @@ port=${PORT:-8186}
 influx=${INFLUX_URL:-}
 mkdir -p .run/node.d
 chmod 700 .run
-if [ -f .run/pid ] && kill -0 "$(cat .run/pid)" 2>/dev/null; then
-	echo "'make run' already runs in this folder, as process $(cat .run/pid); end it first, or use another clone" >&2
+# After a crash the number may be another process's.
+pid=$(cat .run/pid 2>/dev/null) || pid=
+if [ -n "$pid" ] && grep -q deploy/run.sh "/proc/$pid/cmdline" 2>/dev/null; then
+	echo "'make run' already runs in this folder, as process $pid; end it first, or use another clone" >&2
 	exit 1
 fi
 echo $$ > .run/pid

@@ -30,6 +30,10 @@ func TestMakeRunOnACleanClone(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(own, "own.conf"), []byte("[[outputs.file]]\n  files = [\""+own+"/lines\"]\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	// One that was killed, whose number something else has got since, is not in the way.
+	if err := os.WriteFile(filepath.Join(clone, ".run", "pid"), []byte(itoa(os.Getpid())+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	port := itoa(freePort(t))
 	p := m.startMakeRun(clone, port)
 
