@@ -129,7 +129,7 @@ func soundness(reply *proto.GatherReply, err error) error {
 	if reply.Error != "" {
 		return fmt.Errorf("trial gather: %s", reply.Error)
 	}
-	var scanner line.Scanner
+	scanner := line.Scanner{MaxBad: maxBad}
 	if report := scanner.Scan(reply.Lines, line.Nanosecond); report.Lines == 0 && len(report.Bad) > 0 {
 		return fmt.Errorf("trial gather: no line of it is sound: %s", report.Bad[0].Reason)
 	}
