@@ -240,7 +240,7 @@ func (e *Engine) apply(r *Rule, k key, f finding, fires *Alert, rise Alert, last
 		}
 		delete(e.state.Pending, k)
 		a := rise // most findings are good, and need none
-		a.ID, a.Name, a.Kind, a.Since, a.Text = rand.Text(), r.Name, r.Kind, now, f.text
+		a.ID, a.Name, a.Kind, a.Since, a.Text = rand.Text(), r.Name, r.Kind, now, brief(f.text, maxText)
 		if r.Kind.Measures() {
 			value := *f.value
 			a.Value, a.Above = &value, r.Above

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/rpicluster/vitals/relay/deliver"
 	"github.com/rpicluster/vitals/relay/fleet"
@@ -274,6 +275,21 @@ func TestDestinations(t *testing.T) {
 	l.restart()
 	l.pass(time.Second)
 	l.expect("clear held influxdb")
+}
+
+// What a proxy answers may be a page: the message is as short as those who are told
+// take it.
+func TestAMessageIsShort(t *testing.T) {
+	l := newLab(t, rule(Held))
+	l.destinations = []deliver.Status{{Name: "influxdb", State: deliver.Held, Error: "403 Forbidden: " + strings.Repeat("<p>zurück\n\t</p>", 2000)}}
+	l.pass(2 * time.Minute)
+	if len(l.phone.got) != 1 {
+		t.Fatalf("%d messages", len(l.phone.got))
+	}
+	text := l.phone.got[0].Text
+	if len(text) > 700 || !utf8.ValidString(text) || strings.ContainsAny(text, "\n\t") || !strings.HasPrefix(text, "influxdb: it refuses writes until somebody acts: 403 Forbidden: <p>zurück </p>") {
+		t.Errorf("%d bytes: %q", len(text), text)
+	}
 }
 
 func TestNobodyIsToldTwiceAcrossARestart(t *testing.T) {

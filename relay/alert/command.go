@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
-	"strings"
 	"syscall"
 	"time"
 )
@@ -53,7 +52,7 @@ func (c Command) Send(ctx context.Context, messages []Message) error {
 	case ctx.Err() != nil:
 		return Unsure{fmt.Errorf("it does not end within %s", c.Timeout)}
 	}
-	return Unsure{fmt.Errorf("%w: %s", err, strings.Join(strings.Fields(string(out.text)), " "))}
+	return Unsure{fmt.Errorf("%w: %s", err, brief(string(out.text), len(out.text)))}
 }
 
 // head keeps the beginning of what is written to it.

@@ -156,6 +156,10 @@ func TestAnswersOfAWebhook(t *testing.T) {
 	f(status(500), "alert.Unsure it answers 500 says no")
 	f(status(503), "alert.Later it answers 503 says no")
 	f(func(w http.ResponseWriter, r *http.Request) { panic(http.ErrAbortHandler) }, "alert.Unsure EOF")
+	f(func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(404)
+		io.WriteString(w, "x"+strings.Repeat("é\n", 300))
+	}, "*errors.errorString it answers 404 xé"+strings.Repeat(" é", 65)+"…")
 
 	s := newScripted(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
 	var unsure Unsure

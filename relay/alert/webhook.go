@@ -137,11 +137,7 @@ func (w *Webhook) judge(resp *http.Response, body string) error {
 	if status/100 == 2 {
 		return nil
 	}
-	body = strings.Join(strings.Fields(w.scrub(body)), " ")
-	if len(body) > 200 {
-		body = body[:200] + "…"
-	}
-	text := strings.TrimSpace(fmt.Sprintf("it answers %d %s", status, body))
+	text := strings.TrimSpace(fmt.Sprintf("it answers %d %s", status, brief(w.scrub(body), 200)))
 	switch {
 	case status/100 == 3:
 		return fmt.Errorf("it answers %d and wants to be asked elsewhere; write its final address", status)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // figures are how the figures of each kind are written, after what they are of.
@@ -45,6 +46,22 @@ func (r Rule) String() string {
 		text += "; not told " + r.Quiet.String()
 	}
 	return text
+}
+
+// maxText bounds what an alert says: what a destination answers may be a page,
+// and who is told refuses what is too long.
+const maxText = 500
+
+// brief is a text on one line, of some n bytes at most.
+func brief(text string, n int) string {
+	text = strings.Join(strings.Fields(text), " ")
+	if len(text) <= n {
+		return text
+	}
+	for n > 0 && !utf8.RuneStart(text[n]) {
+		n--
+	}
+	return strings.TrimSpace(text[:n]) + "…"
 }
 
 // String is the hours as they were written.
