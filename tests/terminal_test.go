@@ -293,7 +293,7 @@ disk,host=pi-1,path=/ total=100i,used=93i,used_percent=93 %[1]d
 		return ""
 	})
 	f(1, []string{`"fits": false`}, "placement", "--cpus", "64", "--json")
-	f(1, []string{"cpus: write how many"}, "placement", "--cpus", "many")
+	f(2, []string{`--cpus "many": write how many CPUs the job needs`}, "placement", "--cpus", "many")
 }
 
 // Events are printed as they come.
