@@ -195,7 +195,7 @@ func TestANewFileTakesOverOnceItIsProven(t *testing.T) {
 
 func TestANewFileThatFailsItsTrialIsNotUsed(t *testing.T) {
 	l := newLab(t)
-	l.add("a", "steady", l.dropIn("a", version("1")))
+	l.add("a", "steady", both(l.dropIn("a", version("1")), slowly))
 	l.start()
 	l.more("a", 1)
 	l.tell("a", "freeze-version-2")

@@ -37,7 +37,7 @@ func (p *Process) watch(conn *grpc.ClientConn, silence time.Duration) {
 	lost := make(chan struct{})
 	go func() {
 		defer close(lost)
-		if conn.WaitForStateChange(ctx, connectivity.Ready) {
+		if breaks(ctx, conn) {
 			sleep(ctx, partingTime)
 		}
 	}()
@@ -61,6 +61,24 @@ func (p *Process) watch(conn *grpc.ClientConn, silence time.Duration) {
 			return
 		}
 	}
+}
+
+// link is what a connection tells of its state.
+type link interface {
+	GetState() connectivity.State
+	WaitForStateChange(ctx context.Context, from connectivity.State) bool
+}
+
+// breaks waits until a connection that has carried a call breaks, and reports
+// false if ctx ended before. gRPC lets calls pass a moment before it says that
+// the connection is ready, which on a busy machine is a long one.
+func breaks(ctx context.Context, conn link) bool {
+	for conn.GetState() == connectivity.Connecting {
+		if !conn.WaitForStateChange(ctx, connectivity.Connecting) {
+			return false
+		}
+	}
+	return conn.WaitForStateChange(ctx, connectivity.Ready)
 }
 
 func sleep(ctx context.Context, d time.Duration) {
