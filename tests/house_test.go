@@ -80,6 +80,11 @@ func TestDependencyDirection(t *testing.T) {
 			func(i string) bool {
 				return under(i, "internal/line") || under(i, "internal/influx") || under(i, "net/http")
 			}},
+		{"a template, or RPC by names, makes the linker keep every method in the agent's program",
+			func(p string) bool { return !under(p, "relay") && !under(p, "tests") },
+			func(i string) bool {
+				return i == "text/template" || i == "html/template" || i == "net/rpc" || i == "expvar"
+			}},
 	}
 	for pkg, imports := range ours(t) {
 		for _, r := range rules {

@@ -12,7 +12,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"text/template"
 	"time"
 )
 
@@ -96,17 +95,24 @@ func fileSum(path string) (string, error) {
 	return sum(text), err
 }
 
-var nodeFile = template.Must(template.New("").Funcs(template.FuncMap{"q": quote}).Parse(`# Written by vitals-agent join on {{.When.Format "2006-01-02"}} for the relay {{.Relay}}
-# Every option is in config.example.toml; after a change: vitals-agent reload
-
-[agent]
-  interval = {{q .Interval}}
-  hostname = {{q .Node}}  # the only node whose lines the token is for
-{{if .Tags}}
-[global_tags]
-{{range .Keys}}  {{q .}} = {{q (index $.Tags .)}}
-{{end}}{{end}}
-[[inputs.cpu]]
+// nodeFile is the node file for what was joined. No template makes it: those
+// look methods up by their names, and the linker would keep every method of
+// every type, which made the agent a tenth larger.
+func (n *Note) nodeFile(secrets string, pi bool) []byte {
+	var b bytes.Buffer
+	line := func(format string, values ...any) { fmt.Fprintf(&b, format+"\n", values...) }
+	line("# Written by vitals-agent join on %s for the relay %s", n.When.Format(time.DateOnly), n.Relay)
+	line("# Every option is in config.example.toml; after a change: vitals-agent reload\n")
+	line("[agent]\n  interval = %s", quote(n.Interval))
+	line("  hostname = %s  # the only node whose lines the token is for\n", quote(n.Node))
+	if len(n.Tags) > 0 {
+		line("[global_tags]")
+		for _, key := range slices.Sorted(maps.Keys(n.Tags)) {
+			line("  %s = %s", quote(key), quote(n.Tags[key]))
+		}
+		line("")
+	}
+	b.WriteString(`[[inputs.cpu]]
   report_frequency = true
 [[inputs.ram]]
 [[inputs.swap]]
@@ -115,30 +121,20 @@ var nodeFile = template.Must(template.New("").Funcs(template.FuncMap{"q": quote}
 [[inputs.system]]
 [[inputs.disk]]
   ignore_fs = ["tmpfs", "devtmpfs", "devfs", "iso9660", "overlay", "aufs", "squashfs"]
-{{if .Pi}}[[inputs.raspberrypi]]
-{{end}}
-[[secretstores.files]]
-  id = "vitals"
-  path = "{{.Secrets}}"
-
-[[outputs.influxdb]]
-  urls = [{{q .Relay}}]
-{{if .Pin}}  tls_pin = {{q .Pin}}
-{{end}}  database = {{q .Database}}
-  skip_database_creation = true
+`)
+	if pi {
+		line("[[inputs.raspberrypi]]")
+	}
+	line("\n[[secretstores.files]]\n  id = \"vitals\"\n  path = \"%s\"\n", secrets)
+	line("[[outputs.influxdb]]\n  urls = [%s]", quote(n.Relay))
+	if n.Pin != "" {
+		line("  tls_pin = %s", quote(n.Pin))
+	}
+	line("  database = %s", quote(n.Database))
+	b.WriteString(`  skip_database_creation = true
   username = "vitals"
   password = "@{vitals:relay}"
-`))
-
-// nodeFile is the node file for what was joined.
-func (n *Note) nodeFile(secrets string, pi bool) []byte {
-	var b bytes.Buffer
-	_ = nodeFile.Execute(&b, struct { // into memory, with what was checked
-		*Note
-		Keys    []string
-		Secrets string
-		Pi      bool
-	}{n, slices.Sorted(maps.Keys(n.Tags)), secrets, pi})
+`)
 	return b.Bytes()
 }
 
