@@ -9,8 +9,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/rpicluster/vitals/internal/influx"
 )
 
 // Writers of several databases who take turns cost a write each, in which the
@@ -71,21 +69,20 @@ func TestWhatIsDeliveredAheadIsNotPassed(t *testing.T) {
 // An orderly end writes what would make something come again, and no more.
 func TestTheEndClosesGaps(t *testing.T) {
 	f := newFixture(t)
+	f.patient = true
 	for _, n := range []int{0, 1, 0, 2} {
 		f.append(target(n), fmt.Sprintf("m of=%d 1", n))
 	}
 	s := newSlow(t)
-	long := func(_ *influx.Sender, c *influx.Config) { c.Timeout = patience }
-	f.start("slow", &server{Server: s.Server}, long)
+	f.start("slow", &server{Server: s.Server}, nil)
 	const both = "m of=0 1\nm of=0 1"
 	eventually(t, "a write is under way", func() bool { return slices.Equal(s.pending(), []string{both}) })
-	closed := make(chan struct{})
-	go func() { defer close(closed); f.close() }()
+	f.end()
 	s.answer(t, both, 204)
 	s.answer(t, "m of=1 1", 204)
-	<-closed
+	f.close()
 	f.open()
-	d := f.start("slow", &server{Server: s.Server}, long)
+	d := f.start("slow", &server{Server: s.Server}, nil)
 	s.answer(t, "m of=2 1", 204)
 	empty(t, d)
 	s.mu.Lock()
@@ -110,8 +107,9 @@ func TestReadingAheadIsBounded(t *testing.T) {
 		t.Errorf("%d targets are ready, %v", len(d.ready), err)
 	}
 	d.ready, d.isAhead = nil, false
+	text := "m v=\"" + noise(300_000) + "\" 1"
 	for i := range 40 {
-		f.append(target(i%20), "m v=\""+noise(300_000)+"\" 1")
+		f.append(target(i%20), text)
 	}
 	if err := d.readAhead(t.Context(), &d.writers[0].limit); err != nil {
 		t.Fatal(err)

@@ -1,7 +1,6 @@
 package deliver
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -166,7 +165,7 @@ func TestSeveralWritesInFlight(t *testing.T) {
 	for n := range 5 {
 		f.append(target(n), fmt.Sprintf("m v=%d 1", n))
 	}
-	d := f.startAs(Config{InFlight: 3}, "slow", &server{Server: s.Server}, func(_ *influx.Sender, c *influx.Config) { c.Timeout = patience })
+	d := f.startAs(Config{InFlight: 3}, "slow", &server{Server: s.Server}, nil)
 	eventually(t, "three are under way", func() bool { return len(s.pending()) == 3 })
 	if got := s.pending(); !slices.Equal(got, []string{"m v=0 1", "m v=1 1", "m v=2 1"}) {
 		t.Errorf("under way: %q", got)
@@ -192,14 +191,14 @@ func TestAWindowIsSentAgain(t *testing.T) {
 	for n := range 4 {
 		f.append(target(n), fmt.Sprintf("m v=%d 1", n))
 	}
-	long := func(_ *influx.Sender, c *influx.Config) { c.Timeout = patience }
-	d := f.startAs(Config{InFlight: 2}, "slow", &server{Server: s.Server}, long)
+	d := f.startAs(Config{InFlight: 2}, "slow", &server{Server: s.Server}, nil)
 	s.answer(t, "m v=0 1", 204)
 	s.answer(t, "m v=2 1", 204)
 	eventually(t, "two are delivered, one passed", func() bool { st := d.Status(); return st.Lines == 2 && st.Backlog.Batches == 3 })
 	f.close()
+	eventually(t, "the server knows that nobody waits for an answer", func() bool { return len(s.pending()) == 0 })
 	f.open()
-	d = f.startAs(Config{InFlight: 2}, "slow", &server{Server: s.Server}, long)
+	d = f.startAs(Config{InFlight: 2}, "slow", &server{Server: s.Server}, nil)
 	for _, n := range []int{1, 2, 3} {
 		s.answer(t, fmt.Sprintf("m v=%d 1", n), 204)
 	}
@@ -219,7 +218,7 @@ func TestAWindowWithAFailure(t *testing.T) {
 	s := newSlow(t)
 	f.append(target(0), "m v=0 1")
 	f.append(target(1), "m v=1 1")
-	d := f.startAs(Config{InFlight: 2}, "slow", &server{Server: s.Server}, func(_ *influx.Sender, c *influx.Config) { c.Timeout = patience })
+	d := f.startAs(Config{InFlight: 2}, "slow", &server{Server: s.Server}, nil)
 	s.answer(t, "m v=0 1", 401)
 	s.answer(t, "m v=1 1", 204)
 	eventually(t, "held, although the other is stored", func() bool { st := d.Status(); return st.State == Held && st.Lines == 1 })
@@ -270,10 +269,6 @@ func TestAWriteThatIsCutKeepsTheOrder(t *testing.T) {
 		}
 		f.append(ns, lines...)
 	}
-	r, err := f.queue.Reader("slow")
-	if err != nil {
-		t.Fatal(err)
-	}
 	var got []string
 	s := &scripted{f: func(n int, b influx.Batch) error {
 		if b.Lines > 3000 {
@@ -290,13 +285,9 @@ func TestAWriteThatIsCutKeepsTheOrder(t *testing.T) {
 		got = append(got, lines...)
 		return nil
 	}}
-	d := New(Config{Name: "slow", Reader: r, NewSender: func(func(int)) Sender { return s }, Logger: discard()})
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan struct{})
-	go func() { defer close(done); d.Run(ctx) }()
-	eventually(t, "nothing left", func() bool { return d.Status().Backlog.Lines == 0 })
-	cancel()
-	<-done
+	empty(t, f.startScripted("slow", s))
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if !slices.Equal(got, want) {
 		t.Errorf("%d lines, or in another order; want %d", len(got), len(want))
 	}
