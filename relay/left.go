@@ -6,8 +6,8 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/rpicluster/vitals/internal/durable"
 	"github.com/rpicluster/vitals/relay/config"
-	"github.com/rpicluster/vitals/relay/durable"
 )
 
 // left is what a destination had not got when the relay stopped.

@@ -3,7 +3,7 @@ package main
 import (
 	"fmt"
 
-	"github.com/rpicluster/vitals/relay/durable"
+	"github.com/rpicluster/vitals/internal/durable"
 )
 
 // notes are what somebody should know who relies on this relay. Unlike alarms

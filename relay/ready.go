@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/rpicluster/vitals/internal/durable"
 	"github.com/rpicluster/vitals/relay/auth"
 	"github.com/rpicluster/vitals/relay/deliver"
-	"github.com/rpicluster/vitals/relay/durable"
 	"github.com/rpicluster/vitals/relay/queue"
 )
 

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/rpicluster/vitals/internal/durable"
 	"github.com/rpicluster/vitals/internal/rights"
 )
 
@@ -154,15 +155,7 @@ func (f *file) rename() error {
 		return err
 	}
 	f.committed = true
-	return syncDirectory(filepath.Dir(f.path))
-}
-
-func syncDirectory(path string) error {
-	dir, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
+	return durable.SyncDirectory(filepath.Dir(f.path))
 }
 
 // undo takes back what was put in its place.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/rpicluster/vitals/internal/durable"
 	"github.com/rpicluster/vitals/internal/nodefile"
 )
 
@@ -88,7 +89,7 @@ func (s *Setup) place(f *file, how planned) error {
 				return fmt.Errorf("keep a copy of the node file: %w", err)
 			}
 		}
-		if err := syncDirectory(filepath.Dir(f.path)); err != nil {
+		if err := durable.SyncDirectory(filepath.Dir(f.path)); err != nil {
 			return err
 		}
 		fmt.Fprintf(s.Out, "The node file that was there is kept as %s.\n", how.before)

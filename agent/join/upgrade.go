@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+
+	"github.com/rpicluster/vitals/internal/durable"
 )
 
 // previousDirectory has the program that an upgrade has replaced, and while one
@@ -252,7 +254,7 @@ func (s *Setup) writeJournal(j *journal) error {
 	if err := os.Rename(path+".new", path); err != nil {
 		return err
 	}
-	return syncDirectory(filepath.Dir(path))
+	return durable.SyncDirectory(filepath.Dir(path))
 }
 
 func writeSynced(path string, text []byte) error {
@@ -285,5 +287,5 @@ func copyFile(from, to string, mode os.FileMode) error {
 		_ = os.Remove(temporary)
 		return err
 	}
-	return syncDirectory(filepath.Dir(to))
+	return durable.SyncDirectory(filepath.Dir(to))
 }

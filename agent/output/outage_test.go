@@ -11,26 +11,8 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/rpicluster/vitals/internal/durable/durabletest"
 )
-
-// smallDisk is a file system of a few megabytes.
-func smallDisk(t *testing.T, bytes int) string {
-	t.Helper()
-	dir := t.TempDir()
-	if err := unix.Mount("vitals-test", dir, "tmpfs", 0, fmt.Sprint("size=", bytes)); err != nil {
-		if os.Geteuid() != 0 {
-			t.Skip("only root may mount a small file system:", err)
-		}
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
-			t.Error(err)
-		}
-	})
-	return dir
-}
 
 // fill leaves no room on a disk until the file it returns is removed.
 func fill(t *testing.T, dir string) (file string) {
@@ -116,7 +98,7 @@ func TestAnHourOfOutage(t *testing.T) {
 		t.Run(fmt.Sprint("disk ", disk), func(t *testing.T) {
 			db := newInfluxd(t)
 			db.misbehave(status(http.StatusServiceUnavailable, "busy"))
-			dir := smallDisk(t, 24<<20)
+			dir := durabletest.Mount(t, "tmpfs", "size=24m")
 			c := settings("http://127.0.0.1:1")
 			c.Directory, c.Disk, c.minFree = dir, disk, 256<<10
 			c.BatchSize, c.BufferLimit, c.FlushInterval = 100, outageLimit, 10*time.Millisecond

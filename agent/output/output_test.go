@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rpicluster/vitals/agent/config"
+	"github.com/rpicluster/vitals/internal/durable/durabletest"
 )
 
 func TestMain(m *testing.M) {
@@ -484,15 +485,7 @@ func TestRefusedLinesAreSetAside(t *testing.T) {
 // Lines of which a full disk has taken a part do not take in those that follow
 // when there is room again.
 func TestAFullDiskLeavesNoHalfLine(t *testing.T) {
-	dir := t.TempDir()
-	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=64k"); err != nil {
-		t.Skipf("a small tmpfs cannot be mounted: %v", err)
-	}
-	t.Cleanup(func() {
-		if err := unix.Unmount(dir, 0); err != nil {
-			t.Error(err)
-		}
-	})
+	dir := durabletest.Mount(t, "tmpfs", "size=64k")
 	r := newRejects(filepath.Join(dir, "rejected"))
 	if err := r.add([]byte(numbered(1)+"\n"), "first", time.Now()); err != nil {
 		t.Fatal(err)

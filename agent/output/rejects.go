@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/rpicluster/vitals/internal/durable"
 	"github.com/rpicluster/vitals/internal/line"
 )
 
@@ -53,7 +54,7 @@ func (r *rejects) add(lines []byte, reason string, now time.Time) error {
 			return fmt.Errorf("keep rejected lines: %w", err)
 		}
 	}
-	return appendSynced(r.path(), text)
+	return r.append(text)
 }
 
 // names are the two files, the older one first.
@@ -129,20 +130,12 @@ func sift(text []byte) (sound []byte, n int, left []byte, leftLines int) {
 	return sound, n, left, leftLines
 }
 
-func appendSynced(path string, text []byte) error {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o640)
+func (r *rejects) append(text []byte) error {
+	f, err := os.OpenFile(r.path(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o640)
 	if err != nil {
 		return fmt.Errorf("keep rejected lines: %w", err)
 	}
-	info, err := f.Stat()
-	if err == nil {
-		_, err = f.Write(text)
-		if err = errors.Join(err, f.Sync()); err != nil {
-			// Half a line would take in what is appended next.
-			err = errors.Join(err, f.Truncate(info.Size()))
-		}
-	}
-	if err := errors.Join(err, f.Close()); err != nil {
+	if err := errors.Join(durable.Append(f, text), f.Close()); err != nil {
 		return fmt.Errorf("keep rejected lines: %w", err)
 	}
 	return nil

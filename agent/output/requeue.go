@@ -231,7 +231,7 @@ func (r *rejects) move(ctx context.Context, to Requeuer) (done Requeued, err err
 	if err := r.remove(); err != nil || len(left) == 0 {
 		return done, err
 	}
-	return done, appendSynced(r.path(), left)
+	return done, r.append(left)
 }
 
 // requeueLines is how many rejected lines are sent together.

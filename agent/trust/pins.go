@@ -14,6 +14,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/rpicluster/vitals/internal/durable"
 )
 
 // A lock file is what sha256sum writes and "sha256sum -c" checks, with a
@@ -202,10 +204,11 @@ func rewrite(lockFile, path, entry string) error {
 	if err != nil {
 		return err
 	}
-	if err := write(lockFile, replace(string(text), path, entry)); err != nil {
+	text = []byte(replace(string(text), path, entry))
+	if err := durable.WriteFor(lockFile, text, 0o644, os.Geteuid(), os.Getegid()); err != nil {
 		return fmt.Errorf("write lock file: %w", err)
 	}
-	return d.Sync()
+	return nil
 }
 
 // readLock is the text of a lock file, empty where there is none.
@@ -248,20 +251,4 @@ func replace(text, path, entry string) string {
 		}
 	}
 	return b.String() + held + entry
-}
-
-// write replaces a file at once, so that nobody reads a part of it, not even
-// after a power cut.
-func write(path, text string) error {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	_, err = f.WriteString(text)
-	err = errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close())
-	if err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
 }

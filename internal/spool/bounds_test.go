@@ -13,7 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/rpicluster/vitals/internal/durable/durabletest"
 )
 
 func TestFull(t *testing.T) {
@@ -193,15 +193,7 @@ func TestKeptIsBounded(t *testing.T) {
 // On a real disk that is full, writers are refused, nothing acknowledged is
 // lost, delivering makes room, and writing goes on by itself.
 func TestRealDiskFull(t *testing.T) {
-	dir := t.TempDir()
-	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=256k"); err != nil {
-		t.Skipf("a small tmpfs cannot be mounted: %v", err)
-	}
-	t.Cleanup(func() {
-		if err := unix.Unmount(dir, 0); err != nil {
-			t.Error(err)
-		}
-	})
+	dir := durabletest.Mount(t, "tmpfs", "size=256k")
 	for _, mark := range []int64{0, 64 << 10} {
 		t.Run(fmt.Sprint("mark ", mark), func(t *testing.T) { fillDisk(t, filepath.Join(dir, fmt.Sprint(mark)), mark) })
 	}

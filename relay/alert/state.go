@@ -14,7 +14,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/rpicluster/vitals/relay/durable"
+	"github.com/rpicluster/vitals/internal/durable"
 )
 
 // Alert is what one rule says of one node or destination, from when it fires

@@ -16,7 +16,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/rpicluster/vitals/relay/durable"
+	"github.com/rpicluster/vitals/internal/durable"
 )
 
 // OwnKey makes sure of a key and a certificate in a directory, and returns their

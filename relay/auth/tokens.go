@@ -17,9 +17,9 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/rpicluster/vitals/internal/durable"
 	"github.com/rpicluster/vitals/internal/glob"
 	"github.com/rpicluster/vitals/internal/line"
-	"github.com/rpicluster/vitals/relay/durable"
 )
 
 const (

@@ -15,9 +15,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/rpicluster/vitals/internal/durable"
 	"github.com/rpicluster/vitals/internal/influx"
 	"github.com/rpicluster/vitals/internal/line"
-	"github.com/rpicluster/vitals/relay/durable"
 )
 
 // RejectedFile is a file of lines that were set aside.
@@ -95,7 +95,7 @@ func (r *Rejected) Drop(id string) error {
 	if err := os.Remove(path); err != nil {
 		return err
 	}
-	return syncDirectory(r.directory)
+	return durable.SyncDirectory(r.directory)
 }
 
 // Retry sends the lines of a file again. send returns those that are refused
@@ -140,7 +140,7 @@ func (r *Rejected) Retry(ctx context.Context, id string, send func(context.Conte
 // replace writes a file anew, or removes it if nothing is left.
 func (r *Rejected) replace(path string, left []RejectedLines) error {
 	if len(left) == 0 {
-		return errors.Join(os.Remove(path), syncDirectory(r.directory))
+		return errors.Join(os.Remove(path), durable.SyncDirectory(r.directory))
 	}
 	return durable.Write(path, func(w io.Writer) error {
 		var b bytes.Buffer

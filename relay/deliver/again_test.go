@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
+	"github.com/rpicluster/vitals/internal/durable/durabletest"
 	"github.com/rpicluster/vitals/internal/influx"
 )
 
@@ -188,15 +189,7 @@ func TestRejectedInADirectoryWithBrackets(t *testing.T) {
 // Lines of which a full disk has taken a part do not take in those that follow
 // when there is room again.
 func TestAFullDiskLeavesNoHalfLine(t *testing.T) {
-	dir := t.TempDir()
-	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=64k"); err != nil {
-		t.Skipf("a small tmpfs cannot be mounted: %v", err)
-	}
-	t.Cleanup(func() {
-		if err := unix.Unmount(dir, 0); err != nil {
-			t.Error(err)
-		}
-	})
+	dir := durabletest.Mount(t, "tmpfs", "size=64k")
 	r := NewRejected(filepath.Join(dir, "near"), time.Now)
 	setAside(t, r, RejectedLines{Target: yearly, Reason: "first", Lines: []byte("m v=1 1\n")})
 	filler := filepath.Join(dir, "filler")

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/rpicluster/vitals/internal/durable"
 	"github.com/rpicluster/vitals/internal/influx"
 )
 
@@ -72,15 +73,7 @@ func (r *Rejected) append(text []byte) error {
 	if err != nil {
 		return err
 	}
-	info, err := f.Stat()
-	if err == nil {
-		_, err = f.Write(text)
-		if err = errors.Join(err, f.Sync()); err != nil {
-			// Half a line would take in what is appended next.
-			err = errors.Join(err, f.Truncate(info.Size()))
-		}
-	}
-	if err == nil {
+	if err = durable.Append(f, text); err == nil {
 		r.size += int64(len(text))
 	}
 	return errors.Join(err, f.Close())
@@ -103,7 +96,7 @@ func (r *Rejected) begin(now time.Time) error {
 		return err
 	}
 	r.file, r.size = path, 0
-	return errors.Join(syncDirectory(r.directory), syncDirectory(filepath.Dir(r.directory)))
+	return errors.Join(durable.SyncDirectory(r.directory), durable.SyncDirectory(filepath.Dir(r.directory)))
 }
 
 // makeRoom removes the oldest files until another fits below the bound.
@@ -170,12 +163,4 @@ func (r *Rejected) Lost() int64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.lost
-}
-
-func syncDirectory(path string) error {
-	d, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

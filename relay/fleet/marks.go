@@ -8,7 +8,7 @@ import (
 	"os"
 	"time"
 
-	"github.com/rpicluster/vitals/relay/durable"
+	"github.com/rpicluster/vitals/internal/durable"
 )
 
 // maxMarks bounds the names that are remembered; the oldest go first.

@@ -18,7 +18,7 @@ import (
 
 	"github.com/klauspost/compress/gzip"
 
-	"github.com/rpicluster/vitals/relay/durable"
+	"github.com/rpicluster/vitals/internal/durable"
 )
 
 // saveEvery is how often the view is saved while the relay runs: what comes

@@ -18,8 +18,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/rpicluster/vitals/internal/durable"
 	"github.com/rpicluster/vitals/relay/code"
-	"github.com/rpicluster/vitals/relay/durable"
 )
 
 const (

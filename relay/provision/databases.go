@@ -10,7 +10,7 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/rpicluster/vitals/relay/durable"
+	"github.com/rpicluster/vitals/internal/durable"
 	"github.com/rpicluster/vitals/relay/influxql"
 )
 

@@ -17,10 +17,10 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/rpicluster/vitals/internal/durable"
 	"github.com/rpicluster/vitals/internal/influx"
 	"github.com/rpicluster/vitals/internal/rights"
 	"github.com/rpicluster/vitals/relay/config"
-	"github.com/rpicluster/vitals/relay/durable"
 	"github.com/rpicluster/vitals/relay/influxql"
 	"github.com/rpicluster/vitals/relay/provision"
 )

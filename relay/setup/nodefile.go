@@ -12,11 +12,11 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/rpicluster/vitals/internal/durable"
 	"github.com/rpicluster/vitals/internal/nodefile"
 	"github.com/rpicluster/vitals/internal/rights"
 	"github.com/rpicluster/vitals/relay/auth"
 	"github.com/rpicluster/vitals/relay/config"
-	"github.com/rpicluster/vitals/relay/durable"
 
 	"github.com/rpicluster/vitals/internal/pin"
 )

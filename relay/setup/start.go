@@ -11,8 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/rpicluster/vitals/internal/durable"
 	"github.com/rpicluster/vitals/internal/rights"
-	"github.com/rpicluster/vitals/relay/durable"
 )
 
 // startRelay has the relay run by the node file as it is now.

@@ -1,5 +1,5 @@
-// Package durable writes the relay's small files so that after a power cut
-// there is the old one or the new one.
+// Package durable writes small files so that after a power cut there is the old
+// one or the new one.
 package durable
 
 import (
@@ -49,7 +49,26 @@ func replace(path string, fill func(*os.File) error) error {
 	if err := os.Rename(f.Name(), path); err != nil {
 		return err
 	}
-	dir, err := os.Open(filepath.Dir(path))
+	return SyncDirectory(filepath.Dir(path))
+}
+
+// Append adds text to the end of f, whole or not at all: a half line would
+// take in what is appended next.
+func Append(f *os.File, text []byte) error {
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(text)
+	if err = errors.Join(err, f.Sync()); err != nil {
+		err = errors.Join(err, f.Truncate(info.Size()))
+	}
+	return err
+}
+
+// SyncDirectory makes durable which names the directory at path has.
+func SyncDirectory(path string) error {
+	dir, err := os.Open(path)
 	if err != nil {
 		return err
 	}
