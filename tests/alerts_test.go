@@ -88,7 +88,7 @@ type alerting struct {
 
 func newAlerting(t *testing.T, db *influxd, tables string) *alerting {
 	t.Helper()
-	a := &alerting{machine: newMachine(t), hook: newHook(t), port: quietPort(t)}
+	a := &alerting{machine: newMachine(t), hook: newHook(t), port: freePort(t)}
 	a.file("hook.token", "very-secret\n")
 	a.file("node.toml", fmt.Sprintf(`
 [relay]

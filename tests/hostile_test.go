@@ -27,7 +27,7 @@ type target struct {
 func newTarget(t *testing.T) *target {
 	t.Helper()
 	m := &target{machine: newMachine(t)}
-	m.address = fmt.Sprintf("127.0.0.1:%d", quietPort(t))
+	m.address = fmt.Sprintf("127.0.0.1:%d", freePort(t))
 	config := m.file("node.toml", fmt.Sprintf(`
 [relay]
   listen = %q

@@ -2,9 +2,10 @@ package tests
 
 import (
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
+	"io/fs"
 	"net"
 	"net/http"
 	"net/http/cookiejar"
@@ -33,19 +34,16 @@ func newPrimary(t *testing.T) *primary {
 	return p
 }
 
-// openPort is a port that is free on every address of this machine, and that the
-// system gives to no client meanwhile.
+// openPort is a port that is free on every address of this machine.
 func openPort(t *testing.T) int {
 	t.Helper()
-	for range 100 {
-		port := 20000 + rand.IntN(12000)
+	for {
+		port := freePort(t)
 		if l, err := net.Listen("tcp", fmt.Sprintf(":%d", port)); err == nil {
 			l.Close()
 			return port
 		}
 	}
-	t.Fatal("no port is free")
-	return 0
 }
 
 // init calls it.
@@ -188,10 +186,16 @@ func (p *primary) keepsSecrets(more ...string) {
 	}
 	secrets := append([]string{secret}, more...)
 	err := filepath.Walk(p.dir, func(path string, info os.FileInfo, err error) error {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // both run, and have done with it
+		}
 		if err != nil || !info.Mode().IsRegular() {
 			return err
 		}
 		text, err := os.ReadFile(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
 		for _, s := range secrets {
 			private := info.Mode().Perm()&0o077 == 0 && !strings.HasSuffix(path, ".log")
 			if strings.Contains(string(text), s) && !private {
@@ -205,7 +209,7 @@ func (p *primary) keepsSecrets(more ...string) {
 	}
 	for path, want := range map[string]os.FileMode{"etc/node.toml": 0o644, "etc/secrets/relay": 0o600, "etc/secrets": 0o750, "state/tls": 0o700, "state/tls/key.pem": 0o600} {
 		if info, err := os.Stat(p.path(path)); err != nil || info.Mode().Perm() != want {
-			p.t.Errorf("%s: %v, want %v", path, info.Mode(), want)
+			p.t.Errorf("%s: %v, %v, want %v", path, info, err, want)
 		}
 	}
 }

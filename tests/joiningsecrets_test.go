@@ -1,6 +1,7 @@
 package tests
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -60,14 +61,23 @@ func (m *island) written() map[string]string {
 	all := map[string]string{}
 	for _, top := range []string{m.path(m.layers + "/up"), m.path("/run")} {
 		err := filepath.WalkDir(top, func(path string, d fs.DirEntry, err error) error {
+			if errors.Is(err, fs.ErrNotExist) && path != top {
+				return nil // who has made it runs, and has done with it
+			}
 			if err != nil || !d.Type().IsRegular() {
 				return err
 			}
 			info, err := d.Info()
+			if errors.Is(err, fs.ErrNotExist) {
+				return nil
+			}
 			if err != nil {
 				return err
 			}
 			text, err := os.ReadFile(path)
+			if errors.Is(err, fs.ErrNotExist) {
+				return nil
+			}
 			all[fmt.Sprintf("%s %#o", strings.TrimPrefix(path, top), info.Mode().Perm())] = string(text)
 			return err
 		})

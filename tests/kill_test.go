@@ -3,11 +3,12 @@ package tests
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/http"
-	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -67,6 +68,24 @@ func (db *influxd) numbers(database string) map[int64]bool {
 	return got
 }
 
+func (a *accepted) count() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.set)
+}
+
+// awaitLoad waits until a hundred lines more are accepted than there were, so that
+// it is a loaded program that is killed next, however busy the machine is.
+func awaitLoad(t *testing.T, before int, accepted func() int) {
+	t.Helper()
+	eventually(t, 2*time.Minute, func() string {
+		if n := accepted() - before; n < 100 {
+			return fmt.Sprintf("only %d lines were accepted: that is no load", n)
+		}
+		return ""
+	})
+}
+
 func (a *accepted) requireIn(t *testing.T, got map[int64]bool) {
 	t.Helper()
 	var lost []int64
@@ -104,18 +123,17 @@ func killUnderLoad(t *testing.T, option string) {
 	}
 	const kills = 20
 	for range kills {
+		before := acc.count()
 		time.Sleep(time.Duration(50+random.IntN(700)) * time.Millisecond)
+		awaitLoad(t, before, acc.count)
 		c.relay.kill()
 		c.startRelay()
 	}
-	time.Sleep(500 * time.Millisecond)
+	awaitLoad(t, acc.count(), acc.count)
 	close(stop)
 	writers.Wait()
 	c.delivered()
 	got := c.db.numbers("chk")
-	if len(acc.set) < 100*kills {
-		t.Errorf("only %d lines were accepted: that is no load", len(acc.set))
-	}
 	acc.requireIn(t, got)
 	requireNothingRejected(t, c.machine)
 	t.Logf("%d kills, %d lines accepted, %d stored, 0 lost", kills, len(acc.set), len(got))
@@ -157,30 +175,31 @@ func TestAgentKilledWithDiskBuffer(t *testing.T) {
 		if i == 2*kills/3 {
 			c.startRelay()
 		}
+		before := len(strings.Fields(c.read("journal")))
 		c.startAgent()
 		time.Sleep(time.Duration(700+random.IntN(700)) * time.Millisecond)
+		eventually(t, 2*time.Minute, func() string {
+			return unless(len(strings.Fields(c.read("journal"))) >= before+2, "fewer than two gathers came to their end")
+		})
 		c.agent.kill()
 	}
 	c.startAgent()
-	time.Sleep(3 * time.Second)
-	c.agent.stop()
-	c.delivered()
-
 	acc := &accepted{set: map[int64]bool{}}
-	text, err := os.ReadFile(filepath.Join(c.dir, "journal"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, l := range strings.Fields(string(text)) {
+	for _, l := range strings.Fields(c.read("journal")) {
 		n, err := strconv.ParseInt(l, 10, 64)
 		if err != nil {
 			t.Fatalf("journal: %v", err)
 		}
 		acc.set[n] = true
 	}
-	if len(acc.set) < 2*kills {
-		t.Errorf("only %d gathers came to their end", len(acc.set))
-	}
+	// What waits is sent oldest first, so it is all there once something newer is.
+	newest := slices.Max(slices.Collect(maps.Keys(acc.set)))
+	eventually(t, 2*time.Minute, func() string {
+		rows, err := c.db.tryQuery("node_vitals", fmt.Sprintf("SELECT seq FROM chk WHERE seq > %d LIMIT 1", newest))
+		return unless(err == nil && len(rows) > 0, fmt.Sprintf("nothing of the last agent is stored: %v", err))
+	})
+	c.agent.stop()
+	c.delivered()
 	got := c.db.numbers("node_vitals")
 	acc.requireIn(t, got)
 	t.Logf("%d kills, %d ticks done, %d stored, 0 lost", kills, len(acc.set), len(got))

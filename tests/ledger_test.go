@@ -78,6 +78,13 @@ func (l *ledger) accept(from, to int64) {
 	}
 }
 
+// count is how many lines are accepted so far.
+func (l *ledger) count() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.accepted)
+}
+
 // deliver notes lines that reach a destination. Each must be, byte for byte,
 // what its number makes it.
 func (l *ledger) deliver(lines []byte) {
@@ -184,7 +191,7 @@ type sink struct {
 
 func newSink(t *testing.T, book *ledger) *sink {
 	t.Helper()
-	s := &sink{t: t, book: book, port: quietPort(t)}
+	s := &sink{t: t, book: book, port: freePort(t)}
 	s.up()
 	t.Cleanup(s.down)
 	return s
@@ -253,20 +260,4 @@ func (s *sink) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	s.book.deliver(lines)
 	w.WriteHeader(http.StatusNoContent)
-}
-
-// quietPort returns a port that nobody listens on, and that the kernel gives to
-// nobody's connection either: a program that is started again and again on it
-// would sooner or later find it taken.
-func quietPort(t *testing.T) int {
-	t.Helper()
-	for range 100 {
-		port := 10000 + rand.IntN(20000)
-		if listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
-			listener.Close()
-			return port
-		}
-	}
-	t.Fatal("no port is free")
-	return 0
 }

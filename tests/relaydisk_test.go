@@ -479,7 +479,6 @@ func TestRelayFaultLargeOldBacklog(t *testing.T) {
 func (r *rig) grow(size int64) int64 {
 	r.t.Helper()
 	client := newClient(r.t)
-	client.Timeout = time.Minute
 	for n := int64(0); ; n += 128 {
 		if o := r.post(client, n, n+128); o.status != 204 {
 			r.t.Fatalf("the relay answers %d: %s", o.status, o.body)

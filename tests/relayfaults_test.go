@@ -30,7 +30,9 @@ func TestRelayFaultKilledUnderFiftyClients(t *testing.T) {
 	r.run()
 	crowd := r.load(1, 50, 100*time.Millisecond)
 	for n := range kills {
+		before := r.book.count()
 		time.Sleep(time.Duration(20+random.IntN(400)) * time.Millisecond)
+		awaitLoad(t, before, r.book.count)
 		r.end(syscall.SIGKILL)
 		r.run()
 		progress(t, n+1, kills, r.book)
@@ -38,9 +40,6 @@ func TestRelayFaultKilledUnderFiftyClients(t *testing.T) {
 	crowd.end()
 	requireKept(t, "R1", r.settle())
 	t.Logf("R1 kill -9 under 50 clients: %d kills; %v", kills, r.book)
-	if n := len(r.book.accepted); n < 100*kills {
-		t.Errorf("only %d lines were accepted: that is no load", n)
-	}
 }
 
 // life is a relay's, found with a backlog and a torn commit, that writes, and

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -80,10 +81,8 @@ func manyConnections(t *testing.T, count int, limits string) {
 	before := usageOf(t, r.pid())
 	closeAll := r.connect("127.0.0.2", count)
 	crowd := r.load(1, 20, 20*time.Millisecond)
-	eventually(t, 30*time.Second, func() string {
-		r.book.mu.Lock()
-		defer r.book.mu.Unlock()
-		if n := len(r.book.accepted); n < 1000 {
+	eventually(t, 2*time.Minute, func() string {
+		if n := r.book.count(); n < 1000 {
 			return fmt.Sprintf("%d lines are accepted beside them", n)
 		}
 		return ""
@@ -138,20 +137,22 @@ func TestRelayFaultOutOfMemory(t *testing.T) {
 		r.run()
 		crowd := r.load(1+10*n, 10, 20*time.Millisecond)
 		body := []byte(strings.Repeat("m v=1 1\n", 1<<20)) // 8 MiB, and many of them at once
+		var flood sync.WaitGroup
 		for range 64 {
-			crowd.wg.Go(func() {
+			flood.Go(func() {
 				resp, err := newClient(t).Post(r.url()+"/write?db=other", "text/plain", bytes.NewReader(body))
 				if err == nil {
 					resp.Body.Close()
 				}
 			})
 		}
+		flood.Wait() // each is answered, or has lost its relay
+		crowd.end()
 		select {
 		case <-r.relay.done:
 			died++
 		case <-time.After(3 * time.Second):
 		}
-		crowd.end()
 		r.end(syscall.SIGKILL)
 		r.under = nil
 		r.sink.does(func(w http.ResponseWriter, _ *http.Request, lines []byte) {

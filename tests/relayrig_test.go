@@ -63,7 +63,7 @@ const queueOfSmallSegments = `
 // newRig makes a relay with one destination. Tables are added to its node file.
 func newRig(t *testing.T, tables string) *rig {
 	t.Helper()
-	r := &rig{machine: newMachine(t), book: newLedger(0), program: "vitals-relay", port: quietPort(t), timeout: "2s"}
+	r := &rig{machine: newMachine(t), book: newLedger(0), program: "vitals-relay", port: freePort(t), timeout: "2s"}
 	r.sink = newSink(t, r.book)
 	r.configure(r.path("relay"), tables)
 	return r
@@ -94,7 +94,7 @@ func (r *rig) tryRun() bool {
 		args[len(r.under)] = filepath.Join(root, "bin", r.program)
 	}
 	r.relay = r.start(args[0], args[1:]...)
-	for deadline := time.Now().Add(60 * time.Second); r.relay.running(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); r.relay.running(); time.Sleep(5 * time.Millisecond) {
 		if status, _ := get(r.t, r.url()+"/health"); status == 200 {
 			return true
 		}
@@ -184,7 +184,7 @@ func (r *rig) post(client *http.Client, from, to int64) outcome {
 func newClient(t *testing.T) *http.Client {
 	transport := &http.Transport{MaxIdleConnsPerHost: 4}
 	t.Cleanup(transport.CloseIdleConnections)
-	return &http.Client{Timeout: 15 * time.Second, Transport: transport}
+	return &http.Client{Timeout: time.Minute, Transport: transport}
 }
 
 // crowd is clients that write until they are told to stop.

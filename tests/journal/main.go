@@ -1,6 +1,7 @@
 // Command vitals-plugin-journal is a collector for tests. It emits numbered
 // lines, and when it is asked again it notes the number before: the host asks
-// again only when it is done with the last reading.
+// again only when it is done with the last reading. It waits for one for longer
+// than a test takes, or a number would be noted whose reading came too late.
 package main
 
 import (
@@ -33,6 +34,9 @@ func (j *journal) Gather(_ context.Context, b *plugins.Batch) error {
 	b.Point("chk").Int("seq", j.last)
 	return nil
 }
+
+// Patience implements plugins.Patient.
+func (j *journal) Patience() time.Duration { return time.Hour }
 
 func main() {
 	plugins.Serve(plugins.Description{
