@@ -162,7 +162,7 @@ func TestTheSecondNode(t *testing.T) {
 		step(m.name + " has pasted the line, and its first lines are stored")
 		m.start(startCommand(t, shown))
 	}
-	eventually(t, 90*time.Second, func() string {
+	eventually(t, 3*time.Minute, func() string {
 		nodes := p.nodes()
 		for _, m := range all {
 			if nodes[m.name] != "up" {
@@ -172,7 +172,7 @@ func TestTheSecondNode(t *testing.T) {
 		return ""
 	})
 	step("all three are on the page")
-	eventually(t, 90*time.Second, func() string {
+	eventually(t, 3*time.Minute, func() string {
 		out := p.must(`curl -sS 'http://127.0.0.1:8086/query?db=node_vitals' --data-urlencode 'q=SELECT count(usage_idle), count(used_percent) FROM cpu, mem GROUP BY host, site'`)
 		for _, m := range all {
 			site := map[bool]string{false: "attic"}[m == all[0]]

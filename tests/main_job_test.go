@@ -66,7 +66,7 @@ func newCluster(t *testing.T, agentOptions, inputs string) *cluster {
 func (c *cluster) startRelay() {
 	c.t.Helper()
 	c.relay = c.start("vitals-relay", "--config", c.config)
-	eventually(c.t, 20*time.Second, func() string {
+	eventually(c.t, 2*time.Minute, func() string {
 		if status, body := get(c.t, c.relayURL+"/health"); status != 200 {
 			return "relay: " + body
 		}
@@ -81,7 +81,7 @@ func (c *cluster) startAgent() { c.agent = c.start("vitals-agent", "--config", c
 func (c *cluster) delivered() {
 	c.t.Helper()
 	for before, left := int64(-1), int64(-1); left != 0; before = left {
-		eventually(c.t, 90*time.Second, func() string {
+		eventually(c.t, 3*time.Minute, func() string {
 			var why string
 			if left, why = c.backlog(); why == "" && before >= 0 && left >= before {
 				why = fmt.Sprintf("the relay has a backlog of %d lines", left)
@@ -110,6 +110,16 @@ func (c *cluster) backlog() (lines int64, why string) {
 	return lines, ""
 }
 
+// arrivesAfter waits until a line is stored that was gathered after a moment: the
+// agent gathers, and all that had waited before is sent.
+func (c *cluster) arrivesAfter(moment time.Time) {
+	c.t.Helper()
+	eventually(c.t, 3*time.Minute, func() string {
+		rows, err := c.db.tryQuery("node_vitals", fmt.Sprintf("SELECT used_percent FROM mem WHERE time > %d LIMIT 1", moment.UnixNano()))
+		return unless(err == nil && len(rows) > 0, fmt.Sprintf("nothing is stored that was gathered after %v: %v", moment, err))
+	})
+}
+
 // series are the readings of the four collectors, one field of each.
 var series = []struct{ measurement, field, where string }{
 	{"cpu", "usage_idle", "WHERE cpu = 'cpu-total'"},
@@ -127,7 +137,8 @@ func TestEveryTickOfEveryCollectorArrivesOnce(t *testing.T) {
 	c.startRelay()
 	c.startAgent()
 	began := time.Now()
-	time.Sleep(62 * time.Second)
+	c.arrivesAfter(began)
+	time.Sleep(60 * time.Second)
 	c.agent.stop()
 	lasted := int(time.Since(began).Seconds())
 	c.delivered()
@@ -163,17 +174,17 @@ func TestNoTickIsMissingAfterOutages(t *testing.T) {
 	c.db.start()
 	c.startRelay()
 	c.startAgent()
-	time.Sleep(5 * time.Second)
+	c.arrivesAfter(time.Now())
 
 	c.db.stop()
 	time.Sleep(20 * time.Second)
 	c.db.start()
-	time.Sleep(5 * time.Second)
+	c.arrivesAfter(time.Now())
 
 	c.relay.stop()
 	time.Sleep(20 * time.Second)
 	c.startRelay()
-	time.Sleep(5 * time.Second)
+	c.arrivesAfter(time.Now())
 
 	// While the relay is away, so that the restart finds a backlog.
 	c.relay.stop()
@@ -181,10 +192,11 @@ func TestNoTickIsMissingAfterOutages(t *testing.T) {
 	down := time.Now().Unix()
 	c.agent.stop()
 	c.startAgent()
+	c.until("all four gather again", []string{"status"}, `(?m)^cpu +ok .*\n.* ok .*\n.* ok .*\n.* ok `)
 	up := time.Now().Unix() + 1 // and the first whole second after that
 	time.Sleep(3 * time.Second)
 	c.startRelay()
-	time.Sleep(5 * time.Second)
+	c.arrivesAfter(time.Now())
 
 	c.agent.stop()
 	c.delivered()

@@ -97,7 +97,7 @@ func (m *machine) says(words ...string) string {
 func (m *machine) until(what string, words []string, pattern string) (said string) {
 	m.t.Helper()
 	want := regexp.MustCompile(pattern)
-	eventually(m.t, 20*time.Second, func() string {
+	eventually(m.t, 2*time.Minute, func() string {
 		if said = m.says(words...); want.MatchString(said) {
 			return ""
 		}
@@ -111,7 +111,7 @@ func (m *machine) until(what string, words []string, pattern string) (said strin
 func TestBuffersOfARunningAgent(t *testing.T) {
 	m := newMachine(t)
 	list := []string{"buffer", "list"}
-	dead := fmt.Sprintf("[[outputs.influxdb]]\n  urls = [\"http://127.0.0.1:%d\"]\n  skip_database_creation = true\n", freePort(t))
+	dead := fmt.Sprintf("[[outputs.influxdb]]\n  urls = [\"http://127.0.0.1:%d\"]\n  skip_database_creation = true\n  timeout = \"1m\"\n", freePort(t))
 	file := m.file("node.toml", bufferNode+dead+"  alias = \"old\"\n")
 	agent := m.start("vitals-agent", "--config", file)
 	m.until("it waits", list, `(?m)^old +old +[1-9]`)
@@ -136,7 +136,7 @@ func TestBuffersOfARunningAgent(t *testing.T) {
 		t.Error("the orphan is still there")
 	}
 	s.answers(nil)
-	eventually(t, 20*time.Second, func() string {
+	eventually(t, 2*time.Minute, func() string {
 		if got := s.times(left); got != fmt.Sprintf("map[1:%d]", strings.Count(left, "\n")) {
 			return "stored so often: " + got
 		}
@@ -160,7 +160,7 @@ func TestBuffersOfARunningAgent(t *testing.T) {
 	}
 	m.until("it is sent again", []string{"buffer", "replay", "a"}, `a: \d+ lines? queued`)
 	again := regexp.MustCompile(`(?m)^#.*\n`).ReplaceAllString(aside, "")
-	eventually(t, 20*time.Second, func() string {
+	eventually(t, 2*time.Minute, func() string {
 		if got := s.times(again); strings.Contains(got, "0:") {
 			return "stored so often: " + got
 		}
@@ -193,7 +193,7 @@ func TestSIGUSR1SendsEverything(t *testing.T) {
 	if err := agent.cmd.Process.Signal(syscall.SIGUSR1); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 20*time.Second, func() string {
+	eventually(t, 2*time.Minute, func() string {
 		if stored() == before {
 			return "nothing was sent"
 		}
@@ -211,13 +211,13 @@ func TestACorrectedURLSendsTheBacklog(t *testing.T) {
 	output := fmt.Sprintf("[[outputs.influxdb]]\n  skip_database_creation = true\n  urls = [\"http://127.0.0.1:%d\"]\n", freePort(t))
 	file := m.file("node.toml", bufferNode+output)
 	agent := m.start("vitals-agent", "--config", file)
-	m.until("it waits", []string{"buffer", "list"}, `(?m)^influxdb +influxdb +[4-9]`)
+	m.until("it waits", []string{"buffer", "list"}, `(?m)^influxdb +influxdb +([4-9]|\d\d)`)
 	left := m.says("buffer", "show", "influxdb", "--limit", "0")
-	m.file("node.toml", bufferNode+regexp.MustCompile(`"http://[^"]*"`).ReplaceAllString(output, `"`+s.URL+`"`)+"  timeout = \"9s\"\n  metric_batch_size = 3\n")
+	m.file("node.toml", bufferNode+regexp.MustCompile(`"http://[^"]*"`).ReplaceAllString(output, `"`+s.URL+`"`)+"  timeout = \"1m\"\n  metric_batch_size = 3\n")
 	if got := m.says("reload"); !strings.Contains(got, "changed influxdb") {
 		t.Errorf("reload: %s", got)
 	}
-	eventually(t, 20*time.Second, func() string {
+	eventually(t, 2*time.Minute, func() string {
 		if got := s.times(left); got != fmt.Sprintf("map[1:%d]", strings.Count(left, "\n")) {
 			return "stored so often: " + got
 		}

@@ -47,7 +47,7 @@ func TestANodeFileByURL(t *testing.T) {
 	agent := m.start("vitals-agent", args...)
 	arrives := func(want string) {
 		t.Helper()
-		eventually(t, 20*time.Second, func() string {
+		eventually(t, 2*time.Minute, func() string {
 			if data, _ := os.ReadFile(filepath.Join(m.dir, "lines")); !strings.Contains(string(data), want) {
 				return "no line with " + want
 			}
@@ -55,7 +55,7 @@ func TestANodeFileByURL(t *testing.T) {
 		})
 	}
 	arrives("mem,rack=a ")
-	eventually(t, 20*time.Second, func() string {
+	eventually(t, 2*time.Minute, func() string {
 		if unchanged.Load() < 3 || whole.Load() > 2 {
 			return "a file that is what it was is sent whole again"
 		}
@@ -64,7 +64,7 @@ func TestANodeFileByURL(t *testing.T) {
 	node.Store(text("b"))
 	arrives("mem,rack=b ")
 	node.Store("[global_tags]\nrack = c\n" + text("c"))
-	eventually(t, 20*time.Second, func() string {
+	eventually(t, 2*time.Minute, func() string {
 		stdout, _, _ := run(t, m.command("vitals-agent", "status"))
 		if !strings.Contains(stdout, "/node:2:8: ") || !strings.Contains(stdout, "goes on as it was") || strings.Contains(stdout, "canary") {
 			return "status does not tell of the broken file, or tells too much:\n" + stdout
@@ -112,7 +112,7 @@ func TestSignalsWhileTheNodeFileIsFetched(t *testing.T) {
 	}
 	time.Sleep(time.Second) // a program that heeds one of them is gone by now
 	close(answer)
-	eventually(t, 20*time.Second, func() string {
+	eventually(t, 2*time.Minute, func() string {
 		log, _ := os.ReadFile(agent.log)
 		lines, _ := os.ReadFile(filepath.Join(m.dir, "lines"))
 		if !strings.Contains(string(log), "why=SIGHUP") || !strings.HasPrefix(string(lines), "mem,") {

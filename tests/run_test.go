@@ -38,7 +38,7 @@ func TestMakeRunOnACleanClone(t *testing.T) {
 	p := m.startMakeRun(clone, port)
 
 	page := "http://127.0.0.1:" + port + "/"
-	eventually(t, 5*time.Minute, func() string { // to build
+	eventually(t, 10*time.Minute, func() string { // to build
 		if !p.running() {
 			t.Fatal("make run has ended")
 		}
@@ -53,15 +53,15 @@ func TestMakeRunOnACleanClone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 15*time.Second, func() string { return missingVitals(t, page, host) })
+	eventually(t, 2*time.Minute, func() string { return missingVitals(t, page, host) })
 	t.Logf("/api/nodes shows this machine %.1f s after the programs' start", time.Since(started).Seconds())
-	eventually(t, 15*time.Second, func() string {
+	eventually(t, 2*time.Minute, func() string {
 		if text, _ := os.ReadFile(own + "/lines"); !strings.Contains(string(text), "host="+host) {
 			return "the output in .run/node.d is not used"
 		}
 		return ""
 	})
-	eventually(t, 30*time.Second, func() string {
+	eventually(t, 2*time.Minute, func() string {
 		if dom := renderPage(t, page); !strings.Contains(dom, host) {
 			return "the page does not show " + host + ":\n" + dom[:min(len(dom), 2000)]
 		}
@@ -77,7 +77,7 @@ func TestMakeRunOnACleanClone(t *testing.T) {
 	syscall.Kill(-p.cmd.Process.Pid, syscall.SIGINT) // as Ctrl-C does
 	select {
 	case <-p.done:
-	case <-time.After(30 * time.Second):
+	case <-time.After(2 * time.Minute):
 		t.Fatal("Ctrl-C does not stop make run")
 	}
 	if status, _ := get(t, page); status != 0 {

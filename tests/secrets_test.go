@@ -57,7 +57,7 @@ func TestSecretsAreNeverTold(t *testing.T) {
 		told.WriteString(stdout + stderr)
 		return stdout + stderr
 	}
-	eventually(t, 30*time.Second, func() string {
+	eventually(t, 2*time.Minute, func() string {
 		status := ask("status")
 		for _, trouble := range []string{"401", "no such host", "exec: "} {
 			if !strings.Contains(status, trouble) && !(trouble == "no such host" && strings.Contains(status, "lookup ")) {

@@ -55,7 +55,7 @@ func (s *systemd) count(what string) (n int) {
 // eventually waits until something was told n times at least.
 func (s *systemd) eventually(t *testing.T, what string, n int) {
 	t.Helper()
-	eventually(t, 20*time.Second, func() string {
+	eventually(t, 2*time.Minute, func() string {
 		if got := s.count(what); got < n {
 			return fmt.Sprintf("%s was told %d times, want %d", what, got, n)
 		}

@@ -160,7 +160,7 @@ func (p *swapped) outcome(word int) string {
 func (p *swapped) settle(word int) {
 	p.t.Helper()
 	what := p.name + " " + words[word].word
-	eventually(p.t, 60*time.Second, func() string {
+	eventually(p.t, 3*time.Minute, func() string {
 		if why := p.outcome(word); why != "" {
 			return what + ": " + why
 		}
@@ -176,7 +176,7 @@ func (p *swapped) settle(word int) {
 		}
 	}
 	since := time.Now()
-	eventually(p.t, 30*time.Second, func() string {
+	eventually(p.t, 2*time.Minute, func() string {
 		if now := p.sink.newest(p.name, since); now != p.runs {
 			return fmt.Sprintf("%s: the next line is of version %q, not %q", what, now, p.runs)
 		}
@@ -199,7 +199,7 @@ func (p *swapped) told() told {
 		resp.Body.Close()
 	}
 	if err != nil {
-		p.t.Errorf("status: %v", err)
+		return told{LastError: fmt.Sprintf("status: %v", err)}
 	}
 	for _, in := range status.Inputs {
 		if in.Name == p.name {
@@ -240,11 +240,12 @@ func faultsOfFilesCostOnlyThemselves(t *testing.T) {
 	s := newSwaps(t, 8)
 	s.run()
 	for _, p := range s.all {
-		eventually(t, 30*time.Second, func() string { return unless(p.sink.newest(p.name, time.Time{}) == "1", "no line of "+p.name) })
+		eventually(t, 2*time.Minute, func() string { return unless(p.sink.newest(p.name, time.Time{}) == "1", "no line of "+p.name) })
 	}
 	runs := map[string]int{}
 	total := 0
-	for end := time.Now().Add(faultTime(t, 60*time.Second)); time.Now().Before(end) && total < faultRuns(t); {
+	fewest := min(10, faultRuns(t))
+	for end := time.Now().Add(faultTime(t, 60*time.Second)); (time.Now().Before(end) || total < fewest) && total < faultRuns(t); {
 		drawn := make([]int, len(s.all))
 		for i, p := range s.all {
 			time.Sleep(time.Duration(random.IntN(200)) * time.Millisecond)
@@ -264,13 +265,10 @@ func faultsOfFilesCostOnlyThemselves(t *testing.T) {
 		p.requireSeconds()
 	}
 	t.Logf("P7 files replaced or removed: %d runs %v; the others: %d ticks expected, %d missing", total, runs, expected, gone)
-	if total < min(10, faultRuns(t)) {
-		t.Errorf("only %d runs", total)
-	}
 	for _, wrong := range s.sink.wrong {
 		t.Error(wrong)
 	}
-	s.requireNothingLeft(5 * time.Second)
+	s.requireNothingLeft(time.Minute)
 	if left, _ := filepath.Glob(s.plugins + "/.*"); len(left) > 0 {
 		t.Errorf("left in the plugin directory: %v", left)
 	}

@@ -67,7 +67,7 @@ func (b *bench) chmod(path string, mode os.FileMode) {
 // machine's folder.
 func (b *bench) says(want string) {
 	b.t.Helper()
-	eventually(b.t, 30*time.Second, func() string {
+	eventually(b.t, 2*time.Minute, func() string {
 		if s := strings.ReplaceAll(b.status(), b.dir, "DIR"); !strings.Contains(s, want) {
 			return fmt.Sprintf("status does not say %q:\n%s", want, s)
 		}
@@ -199,7 +199,7 @@ func TestDropInsAreHeldAndSeeNoSecret(t *testing.T) {
 	b.env = append(b.env, "INFLUX_TOKEN="+token)
 	b.agent = b.start("vitals-agent", "--config", b.config)
 	for _, name := range []string{"dice", "pydice", "spy"} {
-		eventually(t, 30*time.Second, func() string {
+		eventually(t, 2*time.Minute, func() string {
 			if len(b.versions(name)) < 3 {
 				return "no lines of " + name + " yet:\n" + b.status()
 			}

@@ -138,7 +138,7 @@ func TestUnitsUnderSystemd(t *testing.T) {
 	}
 	asks := "exec]]\ncommands = [\"/usr/local/bin/who\"]\n[[inputs.cpu"
 
-	b.restarted("vitals-agent", "[Service]\nWatchdogSec=2\n", node("", asks, lines))
+	b.restarted("vitals-agent", "[Service]\nWatchdogSec=10\n", node("", asks, lines))
 	own := strings.TrimSpace(b.must("id", "-u", "vitals"))
 	b.says(" id="+own+"i ", "tail", lines) // set-user-ID has no effect
 	pid := b.must("systemctl", "show", "--value", "--property", "MainPID", "vitals-agent")

@@ -84,7 +84,7 @@ func (b *joined) agent() (version, state string) {
 // writes requires that an agent of a version comes to write.
 func (b *joined) writes(version string) {
 	b.t.Helper()
-	eventually(b.t, 60*time.Second, func() string {
+	eventually(b.t, 3*time.Minute, func() string {
 		if is, state := b.agent(); is != version || state != "ok" {
 			return fmt.Sprintf("vitals-agent is %q and %s, want %s", is, state, version)
 		}
@@ -154,7 +154,7 @@ func TestANodesLifeUnderSystemd(t *testing.T) {
 		until grep -q ^Installs /run/out; do kill -0 $pid || exit 1; sleep 0.01; done; kill -KILL $pid`)
 	b.writes("v99.0.0")
 	b.says("now, and the relay has stored", "cat", "/run/out")
-	eventually(t, 60*time.Second, func() string {
+	eventually(t, 3*time.Minute, func() string {
 		if left := b.must("ls", "/var/lib/vitals/previous"); left != "vitals-agent\n" {
 			return "beside the version before there is still: " + left
 		}
@@ -203,7 +203,7 @@ func (b *joined) cutOff() {
 	b.t.Helper()
 	id := strings.Split(b.must("cat", "/etc/vitals/secrets/relay"), "_")[1]
 	b.must("vitals-relay", "token", "revoke", id)
-	eventually(b.t, 60*time.Second, func() string {
+	eventually(b.t, 3*time.Minute, func() string {
 		if _, state := b.agent(); state != "failing" {
 			return "with its token revoked, the agent's output is " + state
 		}
