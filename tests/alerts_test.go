@@ -95,8 +95,8 @@ func newAlerting(t *testing.T, db *influxd, tables string) *alerting {
   listen = "127.0.0.1:%d"
   data_directory = "$DIR/relay"
 [relay.fleet]
-  late_after = "4s"
-  down_after = "10s"
+  late_after = "8s"
+  down_after = "20s"
 [[relay.destinations]]
   name = "influxdb"
   url = %q
@@ -281,7 +281,7 @@ func TestAlertsFromTheTerminal(t *testing.T) {
 	a.nodes = []string{"pi-1", "pi-2"}
 	a.hook.answer(503)
 	a.run()
-	a.write()
+	stop := a.keepWriting()
 	f := func(code int, want string, args ...string) {
 		t.Helper()
 		stdout, stderr, got := run(t, a.command("vitals-relay", args...))
@@ -304,6 +304,7 @@ func TestAlertsFromTheTerminal(t *testing.T) {
 	f(1, `there is no node and no destination "pi-9"`, "alerts", "silence", "pi-9", "2h")
 	f(2, `"soon" is not a time`, "alerts", "silence", "pi-1", "soon")
 	f(2, "write: vitals-relay alerts list", "alerts", "silence", "pi-1")
+	stop()
 	eventually(t, time.Minute, func() string {
 		_, body := get(t, a.url()+"/api/alerts")
 		if strings.Count(body, `"kind":"down","node"`) != 2 {

@@ -198,7 +198,7 @@ func (a *arrivals) hasSaid(series, version string) bool {
 }
 
 // ticks counts the seconds of a series between its first and its last, and
-// those of them that are missing, or came twice.
+// those of its ticks that are missing, or came twice.
 func (a *arrivals) ticks(series string) (expected int, missing, twice []int64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -209,7 +209,7 @@ func (a *arrivals) ticks(series string) (expected int, missing, twice []int64) {
 			twice = append(twice, second)
 		}
 	}
-	for second := first; second <= last; second++ {
+	for second := first; second <= last; second += every {
 		expected++
 		if a.series[series][second] == nil {
 			missing = append(missing, second)
@@ -250,7 +250,7 @@ func newSite(t *testing.T, options string, faulty ...string) *site {
 	s.installPython(s.plugins)
 	node := fmt.Sprintf(`
 [agent]
-  interval = "1s"
+  interval = "%ds"
   flush_interval = "1s"
   hostname = "n1"
   buffer_directory = "$DIR/buffer"
@@ -265,7 +265,7 @@ func newSite(t *testing.T, options string, faulty ...string) *site {
 [[inputs.mem]]
 [[inputs.dice]]
 [[inputs.pydice]]
-`, options, s.sink.URL)
+`, every, options, s.sink.URL)
 	for _, name := range faulty {
 		f := &suspect{site: s, name: name, dir: filepath.Join(s.dir, "faulty", name)}
 		for _, occasion := range []string{"start", "gather"} {
@@ -280,7 +280,7 @@ func newSite(t *testing.T, options string, faulty ...string) *site {
 		s.faulty = append(s.faulty, f)
 	}
 	s.config = s.file("node.toml", node)
-	s.control = &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{
+	s.control = &http.Client{Timeout: patience, Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", filepath.Join(s.runtime(), "agent.sock"))
 		},
@@ -436,8 +436,7 @@ type fault struct {
 	plugins  int
 	occasion string
 	words    []string
-	retry    bool          // do not wait out the delays between starts
-	within   time.Duration // of recovery
+	retry    bool // do not wait out the delays between starts
 
 	mu    sync.Mutex
 	runs  map[string]int
@@ -463,10 +462,13 @@ func (k *fault) total() (n int) {
 	return n
 }
 
-// torment makes one fault after the other with a plugin, until ctx ends or
-// there are enough.
+// fewest is how often a fault is made at least, however long that takes.
+const fewest = 10
+
+// torment makes one fault after the other with a plugin, until ctx ends and there
+// are some, or there are enough.
 func (f *suspect) torment(ctx context.Context, k *fault, random *rand.Rand, enough int) {
-	for ctx.Err() == nil && k.total() < enough {
+	for (ctx.Err() == nil || k.total() < fewest) && k.total() < enough {
 		time.Sleep(time.Duration(random.IntN(1200)) * time.Millisecond)
 		word := k.words[random.IntN(len(k.words))]
 		f.tell(k.occasion, word)
@@ -474,14 +476,14 @@ func (f *suspect) torment(ctx context.Context, k *fault, random *rand.Rand, enou
 		if k.occasion == "start" {
 			_ = syscall.Kill(f.pid(), syscall.SIGKILL)
 		}
-		d, ok := f.awaitDeed(n, 20*time.Second)
+		d, ok := f.awaitDeed(n, patience)
 		if !ok {
-			f.t.Errorf("%s %s was told to %s and has not in 20s", k.id, f.name, word)
+			f.t.Errorf("%s %s was told to %s and has not", k.id, f.name, word)
 			return
 		}
-		took, ok := f.awaitRecovery(d.at, k.within, k.retry)
+		took, ok := f.awaitRecovery(d.at, patience, k.retry)
 		if !ok {
-			f.t.Errorf("%s %s has not recovered from %s within %v", k.id, f.name, word, k.within)
+			f.t.Errorf("%s %s has not recovered from %s within %v", k.id, f.name, word, patience)
 			return
 		}
 		k.book(word, took)
@@ -489,12 +491,13 @@ func (f *suspect) torment(ctx context.Context, k *fault, random *rand.Rand, enou
 }
 
 // requireOneMiss shows that a tick without a line is found: the plugin was told
-// to leave out one.
-func (f *suspect) requireOneMiss() {
+// to leave out one. As many more may be missing as are spared the others.
+func (f *suspect) requireOneMiss(spare int) {
 	f.t.Helper()
 	d, ok := f.awaitDeed(1, 0)
 	_, missing, twice := f.sink.ticks(f.name)
-	if !ok || len(missing) != 1 || len(twice) > 0 || d.at.Unix()-missing[0] > 1 || d.at.Unix() < missing[0] {
+	found := slices.ContainsFunc(missing, func(s int64) bool { return s <= d.at.Unix() && d.at.Unix() <= s+every })
+	if !ok || !found || len(missing) > 1+spare || len(twice) > 0 {
 		f.t.Errorf("a tick was left out at %v; found missing are %v, twice %v", d.at, missing, twice)
 	}
 }
@@ -579,15 +582,15 @@ func (s *site) requireEveryTick(spare int, names ...string) (expected, gone int)
 func faultsOfPluginsCostOnlyThemselves(t *testing.T) {
 	seed := faultSeed(t)
 	faults := []*fault{
-		{id: "P1", what: "process ends in a reading", plugins: 6, occasion: "gather", retry: true, within: time.Minute,
+		{id: "P1", what: "process ends in a reading", plugins: 6, occasion: "gather", retry: true,
 			words: []string{"exit", "silent", "panic", "kill"}},
-		{id: "P2", what: "process hangs", plugins: 6, occasion: "gather", retry: true, within: time.Minute,
+		{id: "P2", what: "process hangs", plugins: 6, occasion: "gather", retry: true,
 			words: []string{"freeze", "fifo", "hang", "freeze", "fifo", "hang", "loop", "overrun", "overrun"}},
-		{id: "P3", what: "program does not start", plugins: 4, occasion: "start", retry: true, within: time.Minute,
+		{id: "P3", what: "program does not start", plugins: 4, occasion: "start", retry: true,
 			words: []string{"garbage", "late", "exit", "silent", "nowhere", "garbage", "late", "hang", "half", "toolate"}},
-		{id: "P4", what: "answer or log nobody can use", plugins: 6, occasion: "gather", retry: true, within: time.Minute,
+		{id: "P4", what: "answer or log nobody can use", plugins: 6, occasion: "gather", retry: true,
 			words: []string{"huge", "long", "utf8", "nan", "newline", "series", "error", "print", "log"}},
-		{id: "P5", what: "memory without bound, offspring", plugins: 3, occasion: "gather", retry: true, within: time.Minute,
+		{id: "P5", what: "memory without bound, offspring", plugins: 3, occasion: "gather", retry: true,
 			words: []string{"leak", "grandchild", "daemon"}},
 	}
 	names := []string{"control"}
@@ -599,6 +602,7 @@ func faultsOfPluginsCostOnlyThemselves(t *testing.T) {
 	s := newSite(t, "", names...)
 	s.addDeadDevice()
 	s.run()
+	whole := usageOf(t, s.agent.cmd.Process.Pid) // with every plugin, as at the end
 	ctx, cancel := context.WithTimeout(t.Context(), faultTime(t, 150*time.Second))
 	defer cancel()
 	var wg sync.WaitGroup
@@ -620,21 +624,22 @@ func faultsOfPluginsCostOnlyThemselves(t *testing.T) {
 	end := usageOf(t, s.agent.cmd.Process.Pid)
 	s.agent.stop()
 
-	control.requireOneMiss()
-	requireIsolated(t, s.agent.log, "linux_cpu")
 	// Plugins that loop have the niceness of others: where two processors are all
-	// there is, a second may pass before one of those has its turn.
-	expected, gone := s.requireEveryTick(1, innocent...)
+	// there is, it may be long before one of those has its turn.
+	const spare = 1
+	control.requireOneMiss(spare)
+	requireIsolated(t, s.agent.log, "linux_cpu")
+	expected, gone := s.requireEveryTick(spare, innocent...)
 	for _, k := range faults {
 		t.Logf("%s %-30s %4d runs, worst recovery %5.1fs  %v", k.id, k.what, k.total(), k.worst.Seconds(), k.runs)
-		if k.total() < min(10, faultRuns(t)) {
+		if k.total() < min(fewest, faultRuns(t)) {
 			t.Errorf("%s: only %d runs", k.id, k.total())
 		}
 	}
 	t.Logf("the others: %d ticks expected, %d missing", expected, gone)
 	t.Logf("the agent: %v after a quarter of the time, %v at the end", warm, end)
-	if end.pss > warm.pss+32<<20 || end.peak > 160<<20 || end.files > warm.files+30 || end.threads > warm.threads+20 {
-		t.Errorf("the agent has grown from %v to %v", warm, end)
+	if end.pss > warm.pss+32<<20 || end.peak > 160<<20 || end.files > whole.files+30 || end.threads > warm.threads+20 {
+		t.Errorf("the agent has grown from %v and %v to %v", whole, warm, end)
 	}
 	for _, f := range s.faulty {
 		for _, d := range f.deeds() {
@@ -658,13 +663,17 @@ func nothingOutlivesAnAgentThatIsKilled(t *testing.T) {
 	seed := faultSeed(t)
 	s := newSite(t, "", "plain", "parent", "founder")
 	random := rand.New(rand.NewPCG(seed, 6))
+	began := time.Now()
+	s.run()
+	life := max(2*time.Second, 2*time.Since(began)) // of an agent: it has its start behind it half of the time
+	s.agent.kill()
 	var worst time.Duration
 	runs, left := 0, 0
-	for end := time.Now().Add(faultTime(t, 60*time.Second)); time.Now().Before(end) && runs < faultRuns(t); runs++ {
+	for end := time.Now().Add(faultTime(t, 60*time.Second)); (time.Now().Before(end) || runs < fewest) && runs < faultRuns(t); runs++ {
 		s.faulty[1].tell("gather", "child")
 		s.faulty[2].tell("gather", "faraway")
 		agent := s.start("vitals-agent", "--config", s.config)
-		time.Sleep(time.Duration(random.IntN(2000)) * time.Millisecond)
+		time.Sleep(time.Duration(random.Int64N(int64(life))))
 		frozen := s.freezeOne(agent.cmd.Process.Pid, random)
 		agent.kill()
 		killed := time.Now()
@@ -680,7 +689,7 @@ func nothingOutlivesAnAgentThatIsKilled(t *testing.T) {
 		}
 	}
 	t.Logf("P6 agent killed %d times, all of its processes gone after %.2fs at most, and but for %d times its sockets", runs, worst.Seconds(), left)
-	if runs < 5 || left > runs/2 {
+	if left > runs/2 {
 		t.Errorf("%d runs, sockets left after %d", runs, left)
 	}
 	s.run()

@@ -37,9 +37,9 @@ func newTarget(t *testing.T) *target {
 [relay.queue]
   min_free_bytes = 0
 [relay.limits]
-  header_timeout = "2s"
-  body_silence = "2s"
-  min_rate = 1000
+  header_timeout = "6s"
+  body_silence = "6s"
+  min_rate = 100
   max_connections = 600
   max_connections_per_address = 300
 `, m.address))
@@ -229,8 +229,8 @@ func hostileSlow(t *testing.T, m *target) {
 	t.Run("a body that is slow, and longer on its way than silence may last", func(t *testing.T) {
 		t.Parallel()
 		pieces := []string{head}
-		for range 30 {
-			pieces = append(pieces, strings.Repeat("#", 299)+"\n")
+		for range 75 {
+			pieces = append(pieces, strings.Repeat("#", 119)+"\n")
 		}
 		if status, text := m.attack(t, 100*time.Millisecond, pieces...); status != "204" {
 			t.Errorf("%s %s", status, text)

@@ -25,8 +25,8 @@ type bench struct {
 
 const hotNode = `
 [agent]
-  interval = "1s"
-  flush_interval = "1s"
+  interval = "2s"
+  flush_interval = "200ms"
   hostname = "n1"
   buffer_directory = "$DIR/buffer"
   plugin_directory = ["$DIR/plugins"]
@@ -74,7 +74,7 @@ func (b *bench) path(name string) string { return filepath.Join(b.plugins, "vita
 func (b *bench) put(name string, code []byte, mode os.FileMode) {
 	b.t.Helper()
 	fresh := filepath.Join(b.plugins, ".fresh")
-	if err := os.WriteFile(fresh, code, 0o600); err != nil {
+	if err := writeFile(fresh, code, 0o600); err != nil {
 		b.t.Fatal(err)
 	}
 	if err := os.Chmod(fresh, mode); err != nil {
@@ -92,7 +92,7 @@ func (b *bench) versions(measurement string) map[int64]string {
 	at := map[int64]string{}
 	for line := range strings.Lines(string(text)) {
 		fields := strings.Fields(line)
-		if name, _, _ := strings.Cut(line, ","); name != measurement || len(fields) != 3 {
+		if name, _, _ := strings.Cut(line, ","); name != measurement || len(fields) != 3 || !strings.HasSuffix(line, "\n") {
 			continue
 		}
 		var nano int64
@@ -109,13 +109,8 @@ func (b *bench) tells(measurement, version string) {
 	b.t.Helper()
 	want := fmt.Sprintf("version=%q", version)
 	eventually(b.t, 30*time.Second, func() string {
-		at := b.versions(measurement)
-		newest := int64(0)
-		for s := range at {
-			newest = max(newest, s)
-		}
-		if at[newest] != want {
-			return fmt.Sprintf("the newest line of %s says %s, want %s", measurement, at[newest], want)
+		if got := b.versions(measurement)[b.last(measurement)]; got != want {
+			return fmt.Sprintf("the newest line of %s says %s, want %s", measurement, got, want)
 		}
 		return ""
 	})
@@ -137,11 +132,44 @@ func (b *bench) staysAt(version, why string) {
 		}
 		return ""
 	})
-	time.Sleep(2500 * time.Millisecond)
+	b.goesOn("hot")
 	b.tells("hot", version)
 }
 
-// requireEvery asserts that no second is missing from the first line of a
+// goesOn waits for the lines of two more ticks of a measurement, of which the
+// second has begun after what was before.
+func (b *bench) goesOn(measurement string) {
+	b.t.Helper()
+	before := b.last(measurement)
+	eventually(b.t, 30*time.Second, func() string {
+		if now := b.last(measurement); now < before+2*every {
+			return fmt.Sprintf("the newest line of %s is of second %d, and was of %d", measurement, now, before)
+		}
+		return ""
+	})
+}
+
+// comesBack waits until an input has another process than before.
+func (b *bench) comesBack(input string, before int) {
+	b.t.Helper()
+	eventually(b.t, 30*time.Second, func() string {
+		if now := b.pids()[input]; now == 0 || now == before {
+			return fmt.Sprintf("%s has process %d, before %d", input, now, before)
+		}
+		return ""
+	})
+}
+
+// last is the second of the newest line of a measurement.
+func (b *bench) last(measurement string) (newest int64) {
+	b.t.Helper()
+	for s := range b.versions(measurement) {
+		newest = max(newest, s)
+	}
+	return newest
+}
+
+// requireEvery asserts that no tick is missing from the first line of a
 // measurement to its last, but those that except allows.
 func (b *bench) requireEvery(measurement string, except func(second int64) bool) {
 	b.t.Helper()
@@ -149,7 +177,7 @@ func (b *bench) requireEvery(measurement string, except func(second int64) bool)
 	for s := range b.versions(measurement) {
 		counts[s] = 1
 	}
-	n := requireEverySecond(b.t, measurement, counts, except)
+	n := requireEveryTick(b.t, measurement, counts, except)
 	b.t.Logf("%s: %d ticks, none missing", measurement, n)
 }
 
@@ -175,10 +203,13 @@ func pluginsAreReplacedUnderARunningAgent(t *testing.T) {
 
 	// The program that runs is held: killed, it comes back although its file
 	// has been replaced by one that may not be used.
-	if err := syscall.Kill(b.pids()["hot"], syscall.SIGKILL); err != nil {
+	before := b.pids()["hot"]
+	b.goesOn("hot") // so that it is long until the next tick
+	if err := syscall.Kill(before, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(2500 * time.Millisecond)
+	b.comesBack("hot", before)
+	b.goesOn("hot")
 	b.tells("hot", "2")
 
 	if err := os.Chmod(b.path("hot"), 0o755); err != nil {
@@ -191,6 +222,7 @@ func pluginsAreReplacedUnderARunningAgent(t *testing.T) {
 	b.moved("hot")
 	b.staysAt("4", "symbolic link")
 
+	from := time.Now().Unix() // what is under way may be lost
 	if err := os.Remove(b.path("hot")); err != nil {
 		t.Fatal(err)
 	}
@@ -201,7 +233,7 @@ func pluginsAreReplacedUnderARunningAgent(t *testing.T) {
 		return ""
 	})
 	gone := time.Now().Unix()
-	time.Sleep(4 * time.Second)
+	time.Sleep(2 * every * time.Second)
 	back := time.Now().Unix()
 	b.put("hot", b.program("5", ""), 0o755)
 	b.tells("hot", "5")
@@ -216,7 +248,7 @@ func pluginsAreReplacedUnderARunningAgent(t *testing.T) {
 			again = min(again, s)
 		}
 	}
-	b.requireEvery("hot", func(s int64) bool { return s >= gone-3 && s < again })
+	b.requireEvery("hot", func(s int64) bool { return s >= from-every && s < again })
 	b.requireEvery("cpu", nil)
 }
 
@@ -387,18 +419,17 @@ func TestTheAgentIsReplacedUnderItself(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := b.pids()
+	b.goesOn("hot") // so that it is long until the next tick
 	for _, name := range []string{"cpu", "hot"} {
 		if err := syscall.Kill(before[name], syscall.SIGKILL); err != nil {
 			t.Fatal(err)
 		}
 	}
-	time.Sleep(5 * time.Second)
-	after := b.pids()
 	for _, name := range []string{"cpu", "hot"} {
-		if after[name] == 0 || after[name] == before[name] {
-			t.Errorf("%s has process %d, before %d", name, after[name], before[name])
-		}
+		b.comesBack(name, before[name])
 	}
+	b.goesOn("hot")
+	b.goesOn("cpu")
 	b.agent.stop()
 	b.requireEvery("cpu", nil)
 	b.requireEvery("hot", nil)

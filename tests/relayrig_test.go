@@ -278,14 +278,11 @@ func (r *rig) idle(limit time.Duration) error {
 
 // verdict is the books'. What a destination has just been sent may come into
 // them a moment later.
-func (r *rig) verdict() (err error) {
-	for range 200 {
-		if err = r.book.verdict(); err == nil {
-			return nil
-		}
+func (r *rig) verdict() error {
+	for deadline := time.Now().Add(10 * time.Second); len(r.book.lost()) > 0 && time.Now().Before(deadline); {
 		time.Sleep(10 * time.Millisecond)
 	}
-	return err
+	return r.book.verdict()
 }
 
 // copyTree copies a directory with its hard links.

@@ -127,7 +127,7 @@ func aNuisanceCostsOnlyItself(t *testing.T) {
 	c.delivered()
 	for _, s := range series {
 		what := s.measurement + "." + s.field + " " + s.where
-		if n := requireEverySecond(t, what, c.db.seconds("node_vitals", s.measurement, s.field, s.where), nil); n < 18 {
+		if n := requireEveryTick(t, what, c.db.seconds("node_vitals", s.measurement, s.field, s.where), nil); n < 18 {
 			t.Errorf("%s: only %d ticks beside nuisances", what, n)
 		}
 	}

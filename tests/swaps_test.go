@@ -218,7 +218,7 @@ func (p *swapped) requireSeconds() {
 	for _, s := range missing {
 		excused := false
 		for _, a := range p.away { // with what the end and the next start take
-			excused = excused || s >= a[0]-1 && s <= a[1]+3
+			excused = excused || s >= a[0]-every && s <= a[1]+every
 		}
 		if !excused {
 			unexpected = append(unexpected, s)
@@ -244,7 +244,6 @@ func faultsOfFilesCostOnlyThemselves(t *testing.T) {
 	}
 	runs := map[string]int{}
 	total := 0
-	fewest := min(10, faultRuns(t))
 	for end := time.Now().Add(faultTime(t, 60*time.Second)); (time.Now().Before(end) || total < fewest) && total < faultRuns(t); {
 		drawn := make([]int, len(s.all))
 		for i, p := range s.all {

@@ -16,8 +16,8 @@ const stranger = 12345
 
 const trustNode = `
 [agent]
-  interval = "1s"
-  flush_interval = "1s"
+  interval = "2s"
+  flush_interval = "200ms"
   hostname = "n1"
   buffer_directory = "$DIR/buffer"
   plugin_directory = ["$DIR/plugins", "$DIR/loose/plugins"]
@@ -247,7 +247,7 @@ func TestSeriesThatAreInventedAreDropped(t *testing.T) {
 	b.file("node.toml", strings.Replace(string(text), "[[inputs.hot]]", "[[inputs.hot]]\n  max_series = 3\n  max_lines = 4\n", 1))
 	b.agent = b.start("vitals-agent", "--config", b.config)
 	b.tells("hot", "1")
-	time.Sleep(3 * time.Second)
+	b.goesOn("hot")
 	b.agent.stop()
 	lines, err := os.ReadFile(filepath.Join(b.dir, "lines"))
 	if err != nil {

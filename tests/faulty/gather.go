@@ -22,7 +22,7 @@ func (f *faulty) gatherWrongly(word string, reply *proto.GatherReply) (*proto.Ga
 	case "freeze", "loop", "fifo", "hang":
 		f.hang(word)
 	case "overrun":
-		time.Sleep(1300 * time.Millisecond)
+		time.Sleep(2300 * time.Millisecond) // and the agent asks every 2 s
 	case "skip":
 		reply.Lines = nil
 	case "child", "faraway":
