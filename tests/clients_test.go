@@ -73,7 +73,7 @@ func (m *machine) clients() []client {
 	}
 	curl := func(script string) func(string) []string {
 		return func(url string) []string {
-			return []string{"sh", "-euc", strings.ReplaceAll(script, "curl ", "curl -sS --fail-with-body --retry 60 --retry-max-time 120 "), m.dir, url}
+			return []string{"sh", "-euc", strings.ReplaceAll(script, "curl ", "curl -sS --fail-with-body --retry 600 --retry-max-time 600 "), m.dir, url}
 		}
 	}
 	collects := func(name, output string) func(string) []string {
@@ -181,7 +181,7 @@ func (m *machine) relayInFront(db *influxd, more string) (url string) {
 	config := m.file("node.toml", fmt.Sprintf("[relay]\n  listen = \"127.0.0.1:%d\"\n  data_directory = \"$DIR/relay\"\n[[relay.destinations]]\n  name = \"influxdb\"\n  url = %q\n%s", port, db.url(), more))
 	m.start("vitals-relay", "--config", config)
 	url = fmt.Sprintf("http://127.0.0.1:%d", port)
-	eventually(m.t, 30*time.Second, func() string {
+	eventually(m.t, time.Minute, func() string {
 		if status, body := get(m.t, url+"/ping"); status != 204 {
 			return "relay: " + body
 		}

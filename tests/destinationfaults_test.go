@@ -248,7 +248,7 @@ func (r *rig) refused() error {
 // awaitHeld reports whether the relay comes to say that the destination refuses
 // what it is sent; false, too, if it thinks that it has delivered everything.
 func (r *rig) awaitHeld(before int) (s relayStatus, told bool) {
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		s, _ = r.status()
 		if len(s.Destinations) == 0 {
 			continue
@@ -399,6 +399,7 @@ func TestRelayFaultDestinationPoison(t *testing.T) {
 	r.book.unordered = true // what is taken apart loses its order
 	r.run()
 	client := newClient(t)
+	client.Timeout = patience
 	poisons := 0
 	for n := range runs {
 		refusal := refusals[n%len(refusals)]

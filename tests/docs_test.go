@@ -107,10 +107,11 @@ func sampleWith(t *testing.T, document, language, text string) string {
 }
 
 // like makes a pattern of a line that a document shows: the numbers in it may
-// be others.
+// be others, and times in seconds.
 func like(line string) string {
 	line = strings.TrimSuffix(strings.TrimPrefix(line, "> "), "\n")
-	return regexp.MustCompile(`\d+(\\\.\d+)?`).ReplaceAllString(regexp.QuoteMeta(line), `[0-9.]+`)
+	line = regexp.MustCompile(`\d+(\\\.\d+)?`).ReplaceAllString(regexp.QuoteMeta(line), `[0-9.]+`)
+	return strings.ReplaceAll(line, "[0-9.]+ms", "[0-9.]+m?s")
 }
 
 // The commands with which the documents begin, as they stand there but for

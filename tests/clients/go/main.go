@@ -81,7 +81,7 @@ func v1(url, database string) error {
 // is written, so a last point is written until nothing waits any more.
 func v2(url, bucket string) error {
 	c := influx2.NewClientWithOptions(url, "token", influx2.DefaultOptions().
-		SetBatchSize(batch).SetFlushInterval(200).SetUseGZip(true).SetMaxRetries(100).SetLogLevel(0))
+		SetBatchSize(batch).SetFlushInterval(200).SetUseGZip(true).SetMaxRetries(100).SetMaxRetryInterval(10_000).SetMaxRetryTime(600_000).SetLogLevel(0))
 	defer c.Close()
 	if ok, err := c.Ping(context.Background()); !ok || err != nil {
 		return fmt.Errorf("ping: %t, %w", ok, err)

@@ -2,7 +2,7 @@
 // JavaScript: write.js v1|v2 URL DATABASE
 'use strict';
 
-const POINTS = 500, BATCH = 100, UNSTAMPED = 20, BEGIN = 1767225600;
+const POINTS = 500, BATCH = 100, UNSTAMPED = 20, BEGIN = 1767225600, ATTEMPTS = 100;
 
 const fields = (i) => ({ f: i + 0.5, i: i * 1000003, s: `line ${i} "quoted" ü`, b: i % 2 === 0 });
 const tags = (i) => ({ host: `c${i % 7}`, 'odd tag': 'a, b=c' });
@@ -38,11 +38,11 @@ async function v2(url, bucket) {
   let missing = POINTS + UNSTAMPED;
   const all = new Promise((resolve, reject) => { ended = { resolve, reject }; });
   const write = new InfluxDB({ url, token: 'token' }).getWriteApi('org', bucket, 's', {
-    batchSize: BATCH, flushInterval: 100,
+    batchSize: BATCH, flushInterval: 100, maxRetries: ATTEMPTS, maxRetryDelay: 10_000, maxRetryTime: 600_000,
     writeSuccess: (lines) => { missing -= lines.length; if (missing === 0) ended.resolve(); },
     writeFailed: (error, lines, attempt, expires) => {
       process.stderr.write(`told: ${error.statusCode} at attempt ${attempt}\n`);
-      if (attempt > 5 || Date.now() > expires) ended.reject(new Error('the client has given lines up'));
+      if (attempt > ATTEMPTS || Date.now() > expires) ended.reject(new Error('the client has given lines up'));
     },
   });
   for (const i of numbers(POINTS)) {
