@@ -14,6 +14,12 @@ BENCH_SECONDS ?= 60
 BENCH_ROUNDS  ?= 5
 
 PROGRAMS := vitals-agent vitals-relay
+# Where CI is set, which is on machines that are slow and shared, a test that fails
+# is run once more, alone, and both results are reported. Nothing is run again where
+# a data race was seen or much has failed, nor what looks for lost lines, the spool's
+# tests and LOSS: one loss in a thousand runs is a loss.
+TESTSUM  := $(GO) tool -modfile=tests/tools/go.mod gotestsum $(if $(CI),--rerun-fails=1 --rerun-fails-max-failures=4 --rerun-fails-abort-on-data-race)
+LOSS     := RelayFault|Killed
 # What no program needs and every one would carry: gRPC's debugging pages with
 # their HTML templates, and HTTP/2 beside gRPC's own, for InfluxDB writes are
 # HTTP/1.1.
@@ -51,12 +57,14 @@ check: go-version ## gofmt, vet, and that generated code is up to date
 	sh plugins/proto/generate.sh --check
 
 unit: go-version ## unit tests with the race detector
-	$(GO) test -race -timeout 20m $$($(GO) list ./... | grep -v '/tests$$')
+	$(GO) test -race -timeout 20m ./internal/spool/...
+	@$(TESTSUM) --format standard-quiet --packages "$$($(GO) list ./... | grep -v -e '/tests$$' -e /internal/spool | tr '\n' ' ')" -- -race -timeout 20m
 	$(GO) -C deploy/package test .
 	$(GO) test -run NothingIsAllocated ./agent/selection # which the race detector hides
 
 e2e: go-version ## the programs from outside, with a real InfluxDB
-	$(GO) test -v -timeout 60m -parallel 4 ./tests # most of them wait
+	$(GO) test -v -timeout 60m -parallel 4 -run '$(LOSS)' ./tests # most of them wait
+	@$(TESTSUM) --format standard-verbose --packages ./tests -- -timeout 60m -parallel 4 -skip '$(LOSS)'
 
 faults: go-version ## lose nothing, in an hour or two instead of minutes: each fault as often as docs/guarantees.md says (VITALS_SEED=N repeats)
 	VITALS_FAULTS=full $(GO) test -v -timeout 24h -parallel 5 -run RelayFault ./tests
