@@ -19,8 +19,9 @@ import (
 // for ever. Its number stays its own until Wait.
 type Program struct {
 	// Stdin is nil unless asked for. Stdout and Stderr are for the caller to
-	// read; they know deadlines.
-	Stdin, Stdout, Stderr *os.File
+	// read.
+	Stdin          *os.File
+	Stdout, Stderr *Output
 
 	cmd    *exec.Cmd
 	exited chan struct{}
@@ -55,8 +56,9 @@ func (p *Program) pipes(stdin bool) (theirs []*os.File, err error) {
 		*read, *write = r, w
 		return err
 	}
-	var in, out, errs *os.File
-	err = errors.Join(connect(&p.Stdout, &out), connect(&p.Stderr, &errs))
+	var in, out, errs, stdout, stderr *os.File
+	err = errors.Join(connect(&stdout, &out), connect(&stderr, &errs))
+	p.Stdout, p.Stderr = NewOutput(stdout), NewOutput(stderr)
 	if stdin {
 		err = errors.Join(err, connect(&in, &p.Stdin))
 		p.cmd.Stdin = in
@@ -143,4 +145,4 @@ func (p *Program) End(grace time.Duration) error {
 }
 
 // Close closes our ends of the pipes.
-func (p *Program) Close() { closeAll([]*os.File{p.Stdin, p.Stdout, p.Stderr}) }
+func (p *Program) Close() { closeAll([]*os.File{p.Stdin, p.Stdout.file, p.Stderr.file}) }

@@ -150,3 +150,22 @@ func hasSocketsIn(pid int, dir, spare string) (has bool) {
 	}
 	return has
 }
+
+// readNow reads what a pipe holds, and waits for nothing.
+func readNow(pipe *os.File, p []byte) (n int, err error) {
+	raw, err := pipe.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	again := raw.Control(func(fd uintptr) {
+		for {
+			if n, err = syscall.Read(int(fd), p); err != syscall.EINTR {
+				return
+			}
+		}
+	})
+	if err == syscall.EAGAIN {
+		err = os.ErrDeadlineExceeded
+	}
+	return n, errors.Join(again, err)
+}

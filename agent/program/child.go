@@ -25,8 +25,8 @@ import (
 // whose write end only the agent holds.
 const lifelineFD = 3
 
-// drainTime is how long a dead process's output is still read when somebody
-// else holds its pipes open.
+// drainTime is how long a dead process's output is still waited for when
+// somebody else holds its pipes open.
 const drainTime = 200 * time.Millisecond
 
 // child is one plugin process, as go-plugin's runner.
@@ -37,14 +37,15 @@ const drainTime = 200 * time.Millisecond
 // by the kernel's parent-death signal, or by the lifeline, which is the pipe
 // whose other end is closed with the agent.
 type child struct {
-	from                     Command
-	cmd                      *exec.Cmd
-	stdout, stderr, lifeline *os.File // our ends
-	theirs                   []*os.File
-	handshake                *handshake    // reads stdout
-	log                      *pluginLog    // what it says
-	exited                   chan struct{} // closed when the process is gone
-	err                      error         // how it ended; valid once exited is closed
+	from           Command
+	cmd            *exec.Cmd
+	stdout, stderr *plugins.Output // our ends
+	lifeline       *os.File
+	theirs         []*os.File
+	handshake      *handshake    // reads stdout
+	log            *pluginLog    // what it says
+	exited         chan struct{} // closed when the process is gone
+	err            error         // how it ended; valid once exited is closed
 
 	mu     sync.Mutex
 	pid    int
@@ -70,7 +71,7 @@ func newChild(from Command) (*child, error) {
 		}
 		pipes[i] = [2]*os.File{r, w}
 	}
-	c.stdout, c.stderr, c.lifeline = pipes[0][0], pipes[1][0], pipes[2][1]
+	c.stdout, c.stderr, c.lifeline = plugins.NewOutput(pipes[0][0]), plugins.NewOutput(pipes[1][0]), pipes[2][1]
 	c.handshake = &handshake{from: c.stdout, home: c.home}
 	c.theirs = []*os.File{pipes[0][1], pipes[1][1], pipes[2][0]}
 	c.cmd.Stdout, c.cmd.Stderr = pipes[0][1], pipes[1][1]

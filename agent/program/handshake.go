@@ -30,7 +30,7 @@ const maxHandshake = 4 << 10
 // printed it is stuck at the next; it also takes what follows the five fields
 // for a certificate, and panics in the agent if it did not ask for one.
 type handshake struct {
-	from *os.File
+	from io.ReadCloser
 	home func() string // the process's own directory, in which its socket must be
 	rest []byte        // of the line, still to be handed on
 	done bool          // the line was read

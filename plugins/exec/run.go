@@ -19,8 +19,8 @@ const (
 	termGrace = 5 * time.Second
 	// stopGrace is the same when the agent itself is ending.
 	stopGrace = 500 * time.Millisecond
-	// drainTime is how long output is still read after its program has ended:
-	// what it started may hold the pipes open for ever.
+	// drainTime is how long output is still waited for after its program has
+	// ended: what it started may hold the pipes open for ever.
 	drainTime = time.Second
 	// maxOutput bounds the lines of one reading; the host takes 4 MiB.
 	maxOutput = 4<<20 - 4<<10

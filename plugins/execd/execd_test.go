@@ -68,6 +68,7 @@ type stream struct {
 	received strings.Builder
 	failures []string
 	failing  string
+	held     chan struct{} // replies are taken once it is closed; nil: at once
 }
 
 type buffer struct {
@@ -90,6 +91,9 @@ func (b *buffer) String() string {
 func (s *stream) Context() context.Context { return s.ctx }
 
 func (s *stream) Send(r *proto.GatherReply) error {
+	if s.held != nil {
+		<-s.held
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.received.Write(r.Lines)
@@ -107,7 +111,12 @@ func start(t *testing.T, options, script string) *stream {
 
 func begin(t *testing.T, options string) *stream {
 	t.Helper()
-	s := &stream{t: t}
+	return (&stream{t: t}).begin(options)
+}
+
+func (s *stream) begin(options string) *stream {
+	t := s.t
+	t.Helper()
 	s.server = plugins.NewServer(slog.New(slog.NewTextHandler(&s.log, &slog.HandlerOptions{Level: slog.LevelDebug - 4})), Description())
 	r, err := s.server.Configure(t.Context(), &proto.ConfigureRequest{Collector: "execd", ConfigToml: []byte(options), LogLevel: "trace"})
 	if err != nil || len(r.Errors) > 0 {
@@ -360,6 +369,22 @@ func TestTheLastLine(t *testing.T) {
 	s.fails("exit status 1")
 	if got := s.text(); got != "n v=1 1\n" {
 		t.Errorf("%q", got)
+	}
+}
+
+// A host that takes its time gets all of it, also what a program has printed
+// just before its end.
+func TestAHostThatIsSlowLosesNothing(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "leader")
+	s := &stream{t: t, held: make(chan struct{})}
+	s.begin(`restart_delay = "1h"` + fmt.Sprintf("\ncommand = [\"sh\", \"-c\", '''%s''']\n", "echo m n=0i 1; echo $$ >"+file+"; seq -f 'm n=%.0fi 1' 4000"))
+	leader := number(t, file)
+	eventually(t, "the program to end", func() bool { return dead(leader) })
+	time.Sleep(3 * drainTime) // until nobody waits for its output any more
+	close(s.held)
+	s.fails("exit status 0")
+	if got := strings.Count(s.text(), "\n"); got != 4001 || !strings.HasSuffix(s.text(), "\nm n=4000i 1\n") {
+		t.Errorf("%d lines", got)
 	}
 }
 

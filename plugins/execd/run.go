@@ -20,7 +20,8 @@ const (
 	// the host grants this process.
 	closedGrace = time.Second
 	termGrace   = 500 * time.Millisecond
-	// drainTime is how long output is still read after its program has ended.
+	// drainTime is how long output is still waited for after its program has
+	// ended; what is in the pipe then is read all the same.
 	drainTime = 200 * time.Millisecond
 	// healthyAfter is how long a program must run to count as doing well even
 	// though it has nothing to say.
