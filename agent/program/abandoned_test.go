@@ -16,18 +16,18 @@ func TestAProcessThatCannotBeKilledIsLeft(t *testing.T) {
 	h := newHost(t)
 	p, other := h.start("well"), h.start("well")
 	letGo := programtest.Held(t, p.PID())
-	requireReturns(t, time.Second, "Kill", p.Kill)
-	eventually(t, 5*time.Second, "its last moment", func() bool { return gone(p.PID()) })
-	if _, err := gather(t, p, "x"); err == nil {
+	requireReturns(t, "Kill", p.Kill)
+	eventually(t, "its last moment", func() bool { return gone(p.PID()) })
+	if _, err := gather(t, p, "x", 2*time.Second); err == nil {
 		t.Error("it answers")
 	}
-	requireReturns(t, 5*time.Second, "End", func() { p.End(300 * time.Millisecond) })
+	requireReturns(t, "End", func() { p.End(300 * time.Millisecond) })
 	if ended(p) || syscall.Kill(p.PID(), 0) != nil {
 		t.Error("it has ended")
 	}
 	mustGather(t, other, "x")
 	letGo()
-	eventually(t, 5*time.Second, "the end", func() bool { return ended(p) })
+	eventually(t, "the end", func() bool { return ended(p) })
 	p.End(0)
 	other.End(time.Second)
 	h.requireNothingLeft()
@@ -38,11 +38,13 @@ func TestAStartWhoseProcessCannotBeKilledSaysSo(t *testing.T) {
 	t.Parallel()
 	h := newHost(t)
 	failed := make(chan error, 1)
+	cmd := h.command("/bin/sleep", "600")
+	cmd.Timeout = StartTimeout
 	go func() {
-		_, err := Start(t.Context(), h.command("/bin/sleep", "600"))
+		_, err := Start(t.Context(), cmd)
 		failed <- err
 	}()
-	eventually(t, 5*time.Second, "the process", func() bool { return len(marked(h.sockets)) == 1 })
+	eventually(t, "the process", func() bool { return len(marked(h.sockets)) == 1 })
 	letGo := programtest.Held(t, marked(h.sockets)[0])
 	var left *LeftError
 	select {
@@ -51,7 +53,7 @@ func TestAStartWhoseProcessCannotBeKilledSaysSo(t *testing.T) {
 		if left, ok = err.(*LeftError); !ok || !strings.Contains(err.Error(), "no handshake within 10s; its process cannot be ended yet") {
 			t.Fatal(err)
 		}
-	case <-time.After(StartTimeout + 4*DescribeTimeout):
+	case <-time.After(patience):
 		t.Fatal("Start hangs")
 	}
 	select {
@@ -62,7 +64,7 @@ func TestAStartWhoseProcessCannotBeKilledSaysSo(t *testing.T) {
 	letGo()
 	select {
 	case <-left.Exited:
-	case <-time.After(5 * time.Second):
+	case <-time.After(patience):
 		t.Error("nobody is told that it is gone")
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -42,13 +43,30 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// dice builds the example in Go once and returns its path.
+// theDice is the example in Go, which is built once.
+var theDice = sync.OnceValues(func() ([]byte, error) {
+	dir, err := os.MkdirTemp("", "vitals")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	path := filepath.Join(dir, "dice")
+	if out, err := exec.Command("go", "build", "-o", path, "../../plugins/examples/dice").CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("build the example: %w\n%s", err, out)
+	}
+	return os.ReadFile(path)
+})
+
+// dice is the path of a copy of the example in Go.
 func dice(t *testing.T) string {
 	t.Helper()
-	path := filepath.Join(directory(t), "vitals-plugin-dice")
-	out, err := exec.Command("go", "build", "-o", path, "../../plugins/examples/dice").CombinedOutput()
+	program, err := theDice()
 	if err != nil {
-		t.Fatalf("build the example: %v\n%s", err, out)
+		t.Fatal(err)
+	}
+	path := filepath.Join(directory(t), "vitals-plugin-dice")
+	if err := os.WriteFile(path, program, 0o755); err != nil {
+		t.Fatal(err)
 	}
 	return path
 }
@@ -207,27 +225,20 @@ func TestProgramOfTheShimDiesWithTheAgent(t *testing.T) {
 	if _, err := fmt.Fscan(out, &pid); err != nil {
 		t.Fatal(err)
 	}
-	runs := func() bool {
+	t.Cleanup(func() {
+		if t.Failed() {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+		}
+	})
+	eventually(t, "the shim to become the program", func() bool {
 		name, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
-		return err == nil && string(name) == "sleep\n" && !strings.Contains(of(t, pid, "status"), "(zombie)")
-	}
-	deadline := time.Now().Add(10 * time.Second)
-	for ; !runs() && time.Now().Before(deadline); time.Sleep(time.Millisecond) {
-	}
-	if !runs() {
-		t.Fatal("the shim has not become the program")
-	}
+		return err == nil && string(name) == "sleep\n"
+	})
 	if err := agent.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
 	_ = agent.Wait()
-	for ; time.Now().Before(deadline); time.Sleep(time.Millisecond) {
-		if _, err := os.Stat(fmt.Sprintf("/proc/%d", pid)); err != nil || !runs() {
-			return
-		}
-	}
-	_ = syscall.Kill(pid, syscall.SIGKILL)
-	t.Error("it still runs")
+	eventually(t, "its end", func() bool { return gone(pid) })
 }
 
 func TestMemoryIsBounded(t *testing.T) {

@@ -333,6 +333,13 @@ func (p *Process) End(patience time.Duration) {
 	p.Kill()
 	select {
 	case <-freed:
+		return
+	case <-p.Exited():
 	case <-time.After(time.Second):
+		return
+	}
+	select {
+	case <-freed:
+	case <-time.After(partingTime):
 	}
 }

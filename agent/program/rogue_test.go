@@ -231,7 +231,7 @@ func newHost(t *testing.T) *host {
 
 func (h *host) command(argv ...string) Command {
 	return Command{
-		Argv: argv, Env: []string{"PATH=" + os.Getenv("PATH")}, Sockets: h.sockets, Timeout: 10 * time.Second,
+		Argv: argv, Env: []string{"PATH=" + os.Getenv("PATH")}, Sockets: h.sockets, Timeout: patience,
 		Log: slog.New(slog.NewTextHandler(h.logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
 }
@@ -253,21 +253,17 @@ func (h *host) start(how string) *Process {
 	return p
 }
 
-// gather asks once, within two seconds.
-func gather(t *testing.T, p *Process, id string) (*proto.GatherReply, error) {
+// gather asks once. One that will not answer is best asked for a short time.
+func gather(t *testing.T, p *Process, id string, within time.Duration) (*proto.GatherReply, error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), within)
 	defer cancel()
-	return gatherWithin(ctx, p, id)
-}
-
-func gatherWithin(ctx context.Context, p *Process, id string) (*proto.GatherReply, error) {
 	return p.Gather(ctx, &proto.GatherRequest{InstanceId: id})
 }
 
 func mustGather(t *testing.T, p *Process, id string) string {
 	t.Helper()
-	reply, err := gather(t, p, id)
+	reply, err := gather(t, p, id, patience)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -289,17 +285,21 @@ func gone(pid int) bool {
 	return err != nil || strings.Contains(string(stat), ") Z ")
 }
 
-func eventually(t *testing.T, within time.Duration, what string, holds func() bool) {
+// patience is for what may be slow, on a machine that is, and must not last
+// for ever.
+const patience = 2 * time.Minute
+
+func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(within); !holds(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); !holds(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("%v are not enough for %s", within, what)
+			t.Fatalf("%v are not enough for %s", patience, what)
 		}
 	}
 }
 
-// requireReturns fails if call takes longer than within.
-func requireReturns(t *testing.T, within time.Duration, what string, call func()) {
+// requireReturns fails if call does not return.
+func requireReturns(t *testing.T, what string, call func()) {
 	t.Helper()
 	done := make(chan struct{})
 	go func() {
@@ -308,8 +308,8 @@ func requireReturns(t *testing.T, within time.Duration, what string, call func()
 	}()
 	select {
 	case <-done:
-	case <-time.After(within):
-		t.Fatalf("%s has not returned after %v", what, within)
+	case <-time.After(patience):
+		t.Fatalf("%s has not returned after %v", what, patience)
 	}
 }
 

@@ -12,9 +12,10 @@ import (
 )
 
 const (
-	// partingTime is how long a process may live on without its connection. It
-	// has no second one: see leave.
-	partingTime = time.Second
+	// partingTime is how long a process may live on without its connection,
+	// which it has no second one of (see leave), and what it said last may take
+	// to be read once it is gone: on a busy machine either is a while.
+	partingTime = 5 * time.Second
 	// silence is how long a process may say nothing until it is asked whether
 	// it still lives. One that is gathered more often is never asked.
 	silence = time.Minute
