@@ -51,7 +51,7 @@ func newServer(t *testing.T, good time.Duration) (*httptest.Server, *x509.Certif
 
 func get(t *testing.T, url string, c *tls.Config) (string, error) {
 	t.Helper()
-	client := http.Client{Transport: &http.Transport{TLSClientConfig: c, DisableKeepAlives: true}, Timeout: 10 * time.Second}
+	client := http.Client{Transport: &http.Transport{TLSClientConfig: c, DisableKeepAlives: true}, Timeout: 2 * time.Minute}
 	resp, err := client.Get(url)
 	if err != nil {
 		return "", err

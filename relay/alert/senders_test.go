@@ -118,7 +118,7 @@ func status(code int, header ...string) http.HandlerFunc {
 func webhook(t *testing.T, c WebhookConfig) *Webhook {
 	t.Helper()
 	if c.Timeout == 0 {
-		c.Timeout = 30 * time.Second
+		c.Timeout = 2 * time.Minute
 	}
 	w, err := NewWebhook(c)
 	if err != nil {
@@ -233,7 +233,7 @@ func running(t *testing.T, targets ...Target) (*Engine, *journal) {
 
 func eventually(t *testing.T, what string, is func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(60 * time.Second); !is(); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); !is(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal(what)
 		}
@@ -428,7 +428,7 @@ func TestATestIsToldToAllAtOnce(t *testing.T) {
 	l := newLab(t, rule(Down))
 	l.config.Targets = []Target{{Name: "a", Sender: together{&all}}, {Name: "b", Sender: together{&all}}}
 	l.restart()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	if tested, err := l.Test(ctx, ""); fmt.Sprint(tested, err) != "[{a } {b }] <nil>" {
 		t.Error(tested, err)

@@ -52,13 +52,13 @@ type client struct {
 
 func dial(t *testing.T, address, from string) *client {
 	t.Helper()
-	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}, Timeout: 10 * time.Second}
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}, Timeout: 2 * time.Minute}
 	c, err := d.Dial("tcp", address)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
-	c.SetDeadline(time.Now().Add(30 * time.Second))
+	c.SetDeadline(time.Now().Add(2 * time.Minute))
 	return &client{t, c, bufio.NewReader(c)}
 }
 
@@ -85,7 +85,7 @@ func (c *client) expect(path string, want int) {
 
 func until(t *testing.T, l *Limiter, what string, so func(Stats) bool) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !so(l.Stats()); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); !so(l.Stats()); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("%s: %+v", what, l.Stats())
 		}

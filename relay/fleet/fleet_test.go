@@ -221,7 +221,7 @@ func TestRunAppliesWhatIsKeptAndWhatIsOffered(t *testing.T) {
 	}
 	done := make(chan struct{})
 	go func() { defer close(done); v.Run(ctx, kept) }()
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(2 * time.Minute)
 	for len(v.Nodes()) < 2 && time.Now().Before(deadline) {
 		time.Sleep(time.Millisecond)
 	}

@@ -170,7 +170,7 @@ func run(t *testing.T, p *Provisioner, done func() bool) {
 	ended := make(chan struct{})
 	go func() { defer close(ended); p.Run(ctx) }()
 	defer func() { cancel(); <-ended }()
-	for deadline := time.Now().Add(20 * time.Second); !done(); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); !done(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("it does not come to an end: %s", p.Trouble())
 		}

@@ -22,7 +22,7 @@ func between(t *testing.T, c Config, answer http.HandlerFunc) (url string) {
 	c.URL = server.URL
 	c.MaxConcurrent = max(1, c.MaxConcurrent)
 	if c.Timeout == 0 {
-		c.Timeout = 20 * time.Second
+		c.Timeout = 2 * time.Minute
 	}
 	if c.MaxAnswer == 0 {
 		c.MaxAnswer = 1 << 20
@@ -148,7 +148,7 @@ func TestWhatIsNoAnswer(t *testing.T) {
 			t.Errorf("%d: %q, asked %d times", status, got, asked)
 		}
 	}
-	p := New(Config{URL: "http://127.0.0.1:1", MaxConcurrent: 1, Timeout: 10 * time.Second, MaxAnswer: 1})
+	p := New(Config{URL: "http://127.0.0.1:1", MaxConcurrent: 1, Timeout: 2 * time.Minute, MaxAnswer: 1})
 	err := p.Pass(httptest.NewRecorder(), httptest.NewRequest("GET", "/query", nil))
 	if !errors.Is(err, ErrUnreachable) {
 		t.Error(err)
