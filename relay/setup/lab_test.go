@@ -3,7 +3,9 @@ package setup
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -62,19 +64,21 @@ func (m *machine) Start(_ context.Context, unit string) error {
 	return nil
 }
 
-// freeAddress is one of this machine on which nothing listens.
+// freeAddress is one of this machine on which nothing listens, nor will for a
+// while: it is not among the ports that Linux gives to whoever asks for any.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", ":0")
-	if err != nil {
-		t.Fatal(err)
+	for {
+		address := fmt.Sprintf(":%d", 10_000+rand.IntN(20_000))
+		l, err := net.Listen("tcp", address)
+		if err == nil {
+			l.Close()
+			return address
+		}
+		if !errors.Is(err, syscall.EADDRINUSE) {
+			t.Fatal(err)
+		}
 	}
-	defer l.Close()
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return ":" + port
 }
 
 // run sets the machine up; change may say otherwise than usual.
