@@ -22,6 +22,12 @@ func more(t *testing.T, config, text string) string {
 	return config
 }
 
+// patient has a node file say that no node is ever late.
+func patient(t *testing.T, config string) string {
+	t.Helper()
+	return more(t, config, "[relay.fleet]\nlate_after = \"1h\"\ndown_after = \"2h\"\n")
+}
+
 // readiness is what /ready answers.
 type readiness struct {
 	Status, Started, Up string
@@ -100,11 +106,14 @@ func TestReadyTellsOfADirectoryInMemory(t *testing.T) {
 
 func TestMetricsOfARelayAtWork(t *testing.T) {
 	db := newInflux(t)
-	p := start(t, nodeFile(t, t.TempDir(), map[string]string{"influxdb": db.URL}))
+	p := start(t, patient(t, nodeFile(t, t.TempDir(), map[string]string{"influxdb": db.URL})))
 	for i := range 5 {
 		p.write(fmt.Sprintf("m,host=a v=1 %d\nm,host=b v=1 %d\n", i, i))
 	}
-	p.eventually("delivered", func() bool { return p.status().Destinations[0].Lines == 10 })
+	p.eventually("delivered and seen", func() bool {
+		s := p.status()
+		return s.Destinations[0].Lines == 10 && s.Destinations[0].Backlog.Bytes == 0 && s.Nodes.Up == 2
+	})
 	_, text := p.ask("/metrics")
 	figure := func(name string) float64 {
 		m := regexp.MustCompile(`(?m)^` + regexp.QuoteMeta(name) + ` (\S+)$`).FindStringSubmatch(text)

@@ -169,7 +169,7 @@ func TestABacklogOfAnUnconfiguredDestinationIsKept(t *testing.T) {
 }
 
 func TestForgettingANode(t *testing.T) {
-	config := nodeFile(t, t.TempDir(), nil)
+	config := patient(t, nodeFile(t, t.TempDir(), nil))
 	p := start(t, config)
 	p.write("m,host=a v=1 1\nm,host=b v=1 1\n")
 	p.eventually("seen", func() bool { return p.status().Nodes.Up == 2 })
