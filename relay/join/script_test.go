@@ -118,7 +118,12 @@ func (n *newNode) plays(name, text string) {
 	if err := os.Remove(path); err != nil && !os.IsNotExist(err) {
 		n.t.Fatal(err)
 	}
-	if err := os.WriteFile(path, []byte(text), 0o755); err != nil {
+	// A process that another test forks meanwhile would have the file open, too,
+	// for a moment, and nobody could run it: "Text file busy".
+	syscall.ForkLock.RLock()
+	err := os.WriteFile(path, []byte(text), 0o755)
+	syscall.ForkLock.RUnlock()
+	if err != nil {
 		n.t.Fatal(err)
 	}
 }

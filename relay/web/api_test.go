@@ -23,7 +23,7 @@ import (
 // api is a handler over a real view, which has seen two nodes.
 func api(t *testing.T) (*Handler, *fleet.View) {
 	t.Helper()
-	view := fleet.New(fleet.Config{Version: "v1.0.0"})
+	view := fleet.New(fleet.Config{Version: "v1.0.0", LateAfter: time.Hour, DownAfter: 2 * time.Hour}) // however long a test takes
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() { defer close(done); view.Run(ctx, nil) }()
