@@ -28,7 +28,7 @@ type Options struct {
 type Open func(t *testing.T, o Options) queue.Queue
 
 // patience bounds every wait of the suite.
-const patience = 20 * time.Second
+const patience = 2 * time.Minute
 
 // Run runs the whole suite against an implementation.
 func Run(t *testing.T, open Open) {
