@@ -923,6 +923,8 @@ func TestQuery(t *testing.T) {
 			io.WriteString(w, `{"results":[{"statement_id":0,"series":[{"name":"databases","columns":["name"],"values":[["_internal"],["d"]]}]}]}`)
 		case "CREATE DATABASE d":
 			io.WriteString(w, `{"results":[{"statement_id":0}]}`)
+		case "taken for a write":
+			w.WriteHeader(http.StatusNoContent)
 		default:
 			w.WriteHeader(400)
 			io.WriteString(w, `{"error":"error parsing query: found x"}`)
@@ -939,6 +941,11 @@ func TestQuery(t *testing.T) {
 	}
 	if _, err := c.Query(t.Context(), "x"); err == nil || !strings.Contains(err.Error(), "error parsing query") {
 		t.Errorf("a bad query: %v", err)
+	}
+	if _, err := c.Query(t.Context(), "taken for a write"); err == nil || !strings.Contains(err.Error(), "204 No Content") {
+		t.Errorf("no answer at all: %v", err)
+	} else if wait := new(Backoff).Next(err); wait <= 0 {
+		t.Error(wait)
 	}
 }
 
