@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"bufio"
 	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -113,12 +114,16 @@ func serve(t *testing.T, c *Certificates, h http.Handler) string {
 }
 
 func (a *authority) client(change func(*tls.Config)) *http.Client {
+	return &http.Client{Transport: &http.Transport{TLSClientConfig: a.clientConfig(change)}}
+}
+
+func (a *authority) clientConfig(change func(*tls.Config)) *tls.Config {
 	config := &tls.Config{RootCAs: x509.NewCertPool()}
 	config.RootCAs.AddCert(a.cert)
 	if change != nil {
 		change(config)
 	}
-	return &http.Client{Transport: &http.Transport{TLSClientConfig: config}}
+	return config
 }
 
 func TestNodesOfCertificates(t *testing.T) {
@@ -205,29 +210,45 @@ func TestCertificatesChangeUnderOpenConnections(t *testing.T) {
 	a := newAuthority(t)
 	c := newCertificates(t, a)
 	address := serve(t, c, http.NotFoundHandler())
-	seen := func(client *http.Client) string {
+	connect := func() *tls.Conn {
 		t.Helper()
-		resp, err := client.Get("https://" + address)
+		conn, err := tls.Dial("tcp", address, a.clientConfig(nil))
 		if err != nil {
 			t.Fatal(err)
 		}
-		io.Copy(io.Discard, resp.Body) // or the connection is not used again
-		resp.Body.Close()
-		return resp.TLS.PeerCertificates[0].Subject.CommonName
+		t.Cleanup(func() { conn.Close() })
+		return conn
 	}
-	open := a.client(nil)
-	if name := seen(open); name != "first" {
-		t.Error(name)
+	name := func(conn *tls.Conn) string {
+		return conn.ConnectionState().PeerCertificates[0].Subject.CommonName
+	}
+	open := connect()
+	answers := bufio.NewReader(open)
+	ask := func() {
+		t.Helper()
+		_, err := io.WriteString(open, "GET / HTTP/1.1\r\nHost: relay\r\n\r\n")
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.ReadResponse(answers, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ask()
+	if got := name(open); got != "first" {
+		t.Error(got)
 	}
 	a.write(c, "second")
 	if err := c.Load(); err != nil {
 		t.Fatal(err)
 	}
-	if name := seen(open); name != "first" {
-		t.Errorf("the open connection was not kept: %s", name)
-	}
-	if name := seen(a.client(nil)); name != "second" {
-		t.Errorf("a new connection got %s", name)
+	ask() // over the connection that was open
+	if got := name(connect()); got != "second" {
+		t.Errorf("a new connection got %s", got)
 	}
 	if err := os.WriteFile(c.KeyFile, []byte("no key"), 0o600); err != nil {
 		t.Fatal(err)
@@ -235,8 +256,8 @@ func TestCertificatesChangeUnderOpenConnections(t *testing.T) {
 	if err := c.Load(); err == nil {
 		t.Error("a file without key was loaded")
 	}
-	if name := seen(a.client(nil)); name != "second" {
-		t.Errorf("after a failure a new connection got %s", name)
+	if got := name(connect()); got != "second" {
+		t.Errorf("after a failure a new connection got %s", got)
 	}
 }
 
