@@ -51,7 +51,7 @@ type Config struct {
 	// again, and the error of Start or of GatherAll is all that tells of it.
 	Once bool
 
-	startTimeout, restartDelay time.Duration // of tests
+	startTimeout, restartDelay, hangTime time.Duration // of tests
 }
 
 // Supervisor gathers what its Config says.

@@ -67,6 +67,7 @@ func (in *instance) limit(every time.Duration) time.Duration {
 func (in *instance) ask(ctx context.Context, limit time.Duration, nano int64) (*proto.GatherReply, error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
+	begun := time.Now()
 	var failed *program.Process
 	again := false
 	for {
@@ -78,7 +79,7 @@ func (in *instance) ask(ctx context.Context, limit time.Duration, nano int64) (*
 		if p != known {
 			if err := in.configure(ctx, p); err != nil {
 				if errors.Is(err, errNoAnswer) {
-					in.overran(p)
+					in.overran(p, begun)
 				}
 				return nil, err
 			}
@@ -91,7 +92,7 @@ func (in *instance) ask(ctx context.Context, limit time.Duration, nano int64) (*
 		}
 		code := status.Code(err)
 		if again || code != codes.Unavailable && code != codes.NotFound {
-			return nil, in.failed(p, err, limit)
+			return nil, in.failed(p, err, begun, limit)
 		}
 		again = true
 		if code == codes.Unavailable {
@@ -113,8 +114,8 @@ func (in *instance) forget() {
 	in.mu.Unlock()
 }
 
-// failed words the failure of a call.
-func (in *instance) failed(p *program.Process, err error, limit time.Duration) error {
+// failed words the failure of a call that was begun at a time.
+func (in *instance) failed(p *program.Process, err error, begun time.Time, limit time.Duration) error {
 	switch status.Code(err) {
 	case codes.DeadlineExceeded:
 		err = fmt.Errorf("no answer within %v", limit)
@@ -125,37 +126,40 @@ func (in *instance) failed(p *program.Process, err error, limit time.Duration) e
 	default:
 		return plain(err)
 	}
-	in.overran(p)
+	in.overran(p, begun)
 	return err
 }
 
-// overran counts a call that was not answered in time, and acts on the last of
-// several in a row.
-func (in *instance) overran(p *program.Process) {
+// overran counts a call, begun at a time, that was not answered in time, and acts
+// on the last of several in a row.
+func (in *instance) overran(p *program.Process, begun time.Time) {
 	in.mu.Lock()
 	in.counts.timeouts++
-	in.overruns++
-	hang := in.overruns >= maxOverruns
+	if in.overruns++; in.overruns == 1 {
+		in.unanswered = begun
+	}
+	n := in.overruns
+	hang := n >= maxOverruns && time.Since(in.unanswered) >= in.hangTime
 	if hang {
 		in.overruns = 0
 	}
 	in.mu.Unlock()
 	if hang {
-		in.unhang(p)
+		in.unhang(p, n)
 	}
 }
 
 // unhang gets an instance going again. In a shared process it moves out if
 // only it hangs; a process that hangs as a whole, or serves nothing else, is
 // killed, and its group starts another.
-func (in *instance) unhang(p *program.Process) {
+func (in *instance) unhang(p *program.Process, overruns int) {
 	g, _ := in.host()
 	if g.shared() && lives(p) {
-		in.log.Warn("the collector does not answer; it gets a process of its own", "overruns", maxOverruns)
+		in.log.Warn("the collector does not answer; it gets a process of its own", "overruns", overruns)
 		in.isolate(in)
 		return
 	}
-	in.log.Warn("the plugin does not answer; its process is killed", "overruns", maxOverruns, "pid", p.PID())
+	in.log.Warn("the plugin does not answer; its process is killed", "overruns", overruns, "pid", p.PID())
 	p.Kill()
 }
 

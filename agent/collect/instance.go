@@ -15,8 +15,11 @@ import (
 
 const (
 	configureTimeout = 5 * time.Second
-	// maxOverruns in a row are taken for a hang and not for a busy moment.
+	// maxOverruns in a row are taken for a hang and not for a busy moment, if it
+	// has not answered for hangTime, too: as long may a gather take that has no
+	// tick close behind it.
 	maxOverruns = 3
+	hangTime    = config.DefaultGatherTimeout
 	// probeTimeout is how long a process may take to say that it lives.
 	probeTimeout = time.Second
 )
@@ -30,7 +33,8 @@ type instance struct {
 	request *proto.ConfigureRequest
 	aligned bool
 	// isolate moves the instance to a process of its own.
-	isolate func(*instance)
+	isolate  func(*instance)
+	hangTime time.Duration
 
 	stop    context.CancelFunc // ends run; nil before begin
 	done    chan struct{}      // closed when run has ended
@@ -45,6 +49,7 @@ type instance struct {
 	prompted    bool          // gathered while it streams
 	patience    time.Duration // that a gather needs by the collector's options
 	overruns    int
+	unanswered  time.Time          // since when, where there are overruns
 	restart     context.CancelFunc // of a stream
 	counts      counts
 }

@@ -26,7 +26,8 @@ func (s *Supervisor) instance(input config.Input) *instance {
 	log := s.config.Logger.With("input", input.ID)
 	return &instance{
 		input: input, id: input.ID, log: log, aligned: s.config.RoundInterval, isolate: s.isolate,
-		lines: newRefiner(input, s.config.Tags, s.config.Sink, log),
+		hangTime: cmp.Or(s.config.hangTime, hangTime),
+		lines:    newRefiner(input, s.config.Tags, s.config.Sink, log),
 		request: &proto.ConfigureRequest{
 			InstanceId: fmt.Sprintf("%s~%d", input.ID, s.made), Hostname: s.config.Host,
 			ConfigToml: input.TOML, ConfigJson: input.JSON, LogLevel: cmp.Or(input.LogLevel, s.config.LogLevel),

@@ -104,10 +104,11 @@ func (in *instance) receive(ctx context.Context) (received bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	begun := time.Now()
 	if p != known {
 		if err := in.configure(ctx, p); err != nil {
 			if errors.Is(err, errNoAnswer) {
-				in.overran(p)
+				in.overran(p, begun)
 			}
 			return false, err
 		}

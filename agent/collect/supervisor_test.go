@@ -62,7 +62,7 @@ func newLab(t *testing.T) *lab {
 	})
 	l.config = Config{
 		Host: "n1", Tags: map[string]string{"host": "n1", "rack": "a"}, RoundInterval: true,
-		Builtin: []string{os.Args[0], "plugin"}, Runtime: run, Sink: l.take,
+		Builtin: []string{os.Args[0], "plugin"}, Runtime: run, Sink: l.take, hangTime: time.Second,
 		DropIns: trust.Rules{Directories: []string{l.dir}, Owner: os.Getuid()}, Shim: []string{os.Args[0], "exec-plugin"},
 		Logger: slog.New(slog.NewTextHandler(l.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}

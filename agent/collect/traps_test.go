@@ -38,6 +38,28 @@ func TestAFrozenPluginHoldsUpNobody(t *testing.T) {
 	}
 }
 
+// On a busy machine a plugin may get no processor for several ticks.
+func TestABusyMomentIsNoHang(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	l.config.hangTime = time.Hour
+	l.add("busy", "steady", l.dropIn("busy", ""))
+	l.start()
+	l.more("busy", 1)
+	before := l.status("busy")
+	if err := syscall.Kill(before.PID, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	l.until("it overruns", func() bool { return l.status("busy").Timeouts >= before.Timeouts+maxOverruns+2 })
+	if err := syscall.Kill(before.PID, syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	l.more("busy", 2)
+	if now := l.status("busy"); now.PID != before.PID || now.Restarts > 0 {
+		t.Errorf("it was ended: %+v", now)
+	}
+}
+
 // What even SIGKILL does not end holds up its own inputs alone: there is no
 // second process of its program until it is gone.
 func TestAProcessThatCannotBeEndedHoldsUpNobody(t *testing.T) {
