@@ -148,7 +148,7 @@ func (p *pty) requireRestored() {
 // terminals is a relay with three nodes, one of which is down.
 func terminals(t *testing.T) *rig {
 	t.Helper()
-	r := newRig(t, "[relay.fleet]\n  late_after = \"2s\"\n  down_after = \"3s\"\n")
+	r := newRig(t, "[relay.fleet]\n  late_after = \"5s\"\n  down_after = \"6s\"\n")
 	r.run()
 	now := time.Now().UnixNano()
 	r.curl(fmt.Sprintf("mem,host=gone used_percent=9 %d\n", now))
