@@ -2,6 +2,7 @@ package influx
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -187,16 +188,17 @@ func message(resp *http.Response, body []byte) (string, []named) {
 }
 
 // namedLines reads the lines that an answer names: a list of them, or one.
-func namedLines(data json.RawMessage) []named {
-	var all []named
-	if json.Unmarshal(data, &all) == nil {
-		return all
+func namedLines(data json.RawMessage) (all []named) {
+	if json.Unmarshal(data, &all) != nil {
+		all = make([]named, 1)
+		if json.Unmarshal(data, &all[0]) != nil || all[0].Number <= 0 {
+			return nil
+		}
 	}
-	var one named
-	if json.Unmarshal(data, &one) == nil && one.Number > 0 {
-		return []named{one}
+	for i := range all {
+		all[i].Reason = cmp.Or(strings.TrimSpace(all[i].Reason), "no reason given")
 	}
-	return nil
+	return all
 }
 
 // RetryAfter reads the header of that name: seconds, or a date. 0: there is none.
