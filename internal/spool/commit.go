@@ -185,12 +185,8 @@ func (s *Spool) commit() {
 	if len(reqs) == 0 {
 		return
 	}
-	began := time.Now()
 	if s.settle(reqs) != nil {
 		return
-	}
-	if s.cfg.Committed != nil {
-		s.cfg.Committed(time.Since(began))
 	}
 	if s.active.size >= s.cfg.SegmentBytes {
 		s.seal()

@@ -182,6 +182,29 @@ func TestGivingUpTakesBack(t *testing.T) {
 	})
 }
 
+// Whoever has been answered finds its commit among those that were told of.
+func TestCommitsAreToldBeforeTheyAreAnswered(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		cfg := testConfig(dir)
+		cfg.KeptBytes = 1 << 20
+		proceed := make(chan struct{})
+		cfg.Committed = func(time.Duration) { <-proceed }
+		s := mustOpen(t, cfg)
+		done := make(chan error, 1)
+		go func() { done <- s.Append(context.Background(), frame(0)) }()
+		synctest.Wait()
+		if len(done) > 0 {
+			t.Error("it was answered before")
+		}
+		close(proceed)
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		mustClose(t, s)
+	})
+}
+
 // Close commits what waits rather than leave its callers alone.
 func TestCloseCommitsWhatWaits(t *testing.T) {
 	dir := t.TempDir()
