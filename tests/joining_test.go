@@ -104,7 +104,7 @@ func (m *island) paste(line, code string) (shown string, exit int) {
 func pasted(t *testing.T, line *exec.Cmd, code string) (shown string, exit int) {
 	t.Helper()
 	p := onTerminal(t, line, 120, 40)
-	eventually(t, 120*time.Second, func() string {
+	eventually(t, 5*time.Minute, func() string {
 		select {
 		case <-p.done:
 			return ""

@@ -32,7 +32,7 @@ func (m *island) shell() *shell {
 // waits waits until something was shown n times.
 func (s *shell) waits(what string, n int) {
 	s.m.t.Helper()
-	eventually(s.m.t, 120*time.Second, func() string {
+	eventually(s.m.t, 5*time.Minute, func() string {
 		if got := strings.Count(s.shown(), what); got < n {
 			return fmt.Sprintf("%q was shown %d times, want %d:\n%s", what, got, n, s.shown())
 		}

@@ -401,7 +401,7 @@ func (p *patient) survive() error {
 			return fmt.Errorf("the relay answers %d: %s", o.status, o.body)
 		}
 	}
-	if err := p.idle(time.Minute); err != nil {
+	if err := p.idle(3 * time.Minute); err != nil {
 		return err
 	}
 	lost := p.book.lost()

@@ -94,7 +94,7 @@ func (r *rig) tryRun() bool {
 		args[len(r.under)] = filepath.Join(root, "bin", r.program)
 	}
 	r.relay = r.start(args[0], args[1:]...)
-	for deadline := time.Now().Add(2 * time.Minute); r.relay.running(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); r.relay.running(); time.Sleep(5 * time.Millisecond) {
 		if status, _ := get(r.t, r.url()+"/health"); status == 200 {
 			return true
 		}
@@ -133,7 +133,7 @@ func (r *rig) end(sig syscall.Signal) {
 		}
 		select {
 		case <-r.relay.done:
-		case <-time.After(time.Minute):
+		case <-time.After(patience):
 			r.t.Fatalf("the relay does not end on %v", sig)
 		}
 	}

@@ -117,7 +117,7 @@ func (p *pty) requireEnded() {
 	p.t.Helper()
 	select {
 	case <-p.done:
-	case <-time.After(2 * time.Minute):
+	case <-time.After(5 * time.Minute):
 		p.t.Fatalf("it does not end; it shows %q", p.shown())
 	}
 	if is := p.settings(); *is != *p.before {
