@@ -163,7 +163,8 @@ var badName = sync.OnceValue(func() *regexp.Regexp {
 // lines that it names.
 func message(resp *http.Response, body []byte) (string, []named) {
 	if resp.StatusCode/100 == 3 {
-		return fmt.Sprintf("redirected to %s, which writes do not follow; set the url to where InfluxDB answers", resp.Header.Get("Location")), nil
+		to := cmp.Or(resp.Header.Get("Location"), "nowhere")
+		return fmt.Sprintf("redirected to %s, which writes do not follow; set the url to where InfluxDB answers", to), nil
 	}
 	if resp.StatusCode/100 == 2 {
 		return "an InfluxDB answers a write with 204; something else seems to answer at this address", nil

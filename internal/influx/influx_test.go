@@ -925,6 +925,8 @@ func TestQuery(t *testing.T) {
 			io.WriteString(w, `{"results":[{"statement_id":0}]}`)
 		case "taken for a write":
 			w.WriteHeader(http.StatusNoContent)
+		case "taken":
+			w.WriteHeader(http.StatusAccepted)
 		default:
 			w.WriteHeader(400)
 			io.WriteString(w, `{"error":"error parsing query: found x"}`)
@@ -946,6 +948,9 @@ func TestQuery(t *testing.T) {
 		t.Errorf("no answer at all: %v", err)
 	} else if wait := new(Backoff).Next(err); wait <= 0 {
 		t.Error(wait)
+	}
+	if _, err := c.Query(t.Context(), "taken"); err == nil || strings.Contains(err.Error(), "a write") {
+		t.Errorf("taken for later: %v", err)
 	}
 }
 

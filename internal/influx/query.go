@@ -43,7 +43,7 @@ func (c *Client) query(ctx context.Context, at *base, statement string) (series 
 // result reads the answer to a query.
 func result(resp *http.Response, body []byte) ([]Series, error) {
 	if resp.StatusCode != http.StatusOK {
-		if failed := classify(resp, body); failed != nil {
+		if failed := classify(resp, body); failed != nil && resp.StatusCode/100 != 2 {
 			return nil, failed
 		}
 		return nil, fmt.Errorf("the answer to a query is %s, which is not InfluxDB's", resp.Status)
