@@ -61,6 +61,7 @@ type fixture struct {
 	last      string // host name of the instance configured last
 	stuck     bool
 	streamed  bool
+	described int
 }
 
 type settings struct {
@@ -187,6 +188,14 @@ func (f *fixture) Describe(context.Context, *proto.DescribeRequest) (*proto.Desc
 	switch f.broken {
 	case "slow to describe":
 		time.Sleep(describeTime + 200*time.Millisecond)
+	case "slow to describe once":
+		f.mu.Lock()
+		f.described++
+		first := f.described == 1
+		f.mu.Unlock()
+		if first {
+			time.Sleep(describeTime + 200*time.Millisecond)
+		}
 	case "cannot describe":
 		return nil, errors.New("not today")
 	case "nothing":
