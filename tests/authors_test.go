@@ -89,7 +89,7 @@ func TestPinningNeedsTheOwner(t *testing.T) {
 		agent: program, file: []byte("#!/bin/sh\n"),
 		config: []byte("[agent]\n  plugin_lock_file = \"" + lock + "/plugins.lock\"\n[[inputs.cpu]]\n"),
 	} {
-		if err := os.WriteFile(path, content, 0o755); err != nil {
+		if err := writeFile(path, content, 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -114,7 +114,7 @@ func (m *machine) installNode(dir string) {
 		"plugins/examples/node/vitals.js", "plugins/examples/node/vitals-plugin-nodedice", "plugins/proto/collector.proto"} {
 		text, err := os.ReadFile(filepath.Join(root, from))
 		if err == nil {
-			err = os.WriteFile(filepath.Join(dir, filepath.Base(from)), text, 0o755)
+			err = writeFile(filepath.Join(dir, filepath.Base(from)), text, 0o755)
 		}
 		if err != nil {
 			m.t.Fatal(err)

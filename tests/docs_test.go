@@ -70,7 +70,7 @@ func TestCollectorsOfTheReadme(t *testing.T) {
 	}
 	dir := m.buildSample("dice", golang[0])
 	m.installPython(dir)
-	if err := os.WriteFile(filepath.Join(dir, "vitals-plugin-pydice"), []byte(python[0]), 0o755); err != nil {
+	if err := writeFile(filepath.Join(dir, "vitals-plugin-pydice"), []byte(python[0]), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	var tables string
@@ -150,7 +150,7 @@ func guide(t *testing.T, name, code string) (m *machine, config string) {
 		t.Fatal(err)
 	}
 	if code != "" {
-		if err := os.WriteFile(filepath.Join(dir, "vitals-plugin-"+name), []byte(code), 0o755); err != nil {
+		if err := writeFile(filepath.Join(dir, "vitals-plugin-"+name), []byte(code), 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
