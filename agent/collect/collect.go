@@ -13,6 +13,7 @@
 package collect
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -51,7 +52,7 @@ type Config struct {
 	// again, and the error of Start or of GatherAll is all that tells of it.
 	Once bool
 
-	startTimeout, restartDelay, hangTime time.Duration // of tests
+	startTimeout, startPatience, restartDelay, hangTime time.Duration // of tests
 }
 
 // Supervisor gathers what its Config says.
@@ -101,7 +102,7 @@ func Start(ctx context.Context, c Config) (*Supervisor, error) {
 // started waits until the programs of the instances have been started, or have
 // failed to.
 func (s *Supervisor) started(ctx context.Context, instances []*instance) error {
-	wait := startPatience
+	wait := cmp.Or(s.config.startPatience, startPatience)
 	if s.config.Once { // nothing is kept waiting by a program that is slow
 		wait = program.StartTimeout + 2*program.DescribeTimeout + configureTimeout
 	}

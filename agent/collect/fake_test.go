@@ -135,7 +135,7 @@ func (f *fake) Gather(_ context.Context, r *proto.GatherRequest) (*proto.GatherR
 		prompt.(chan struct{}) <- struct{}{}
 		return &proto.GatherReply{}, nil
 	}
-	lines := fmt.Sprintf("steady value=1i,pid=%di,gathers=%di,version=%q\n", os.Getpid(), gathers, os.Getenv("FAKE_VERSION"))
+	lines := fmt.Sprintf("steady value=1i,pid=%di,gathers=%di,began=%di,version=%q\n", os.Getpid(), gathers, time.Now().UnixNano(), os.Getenv("FAKE_VERSION"))
 	switch {
 	case does("freeze-version-" + os.Getenv("FAKE_VERSION")):
 		select {}
@@ -159,6 +159,8 @@ func (f *fake) Gather(_ context.Context, r *proto.GatherRequest) (*proto.GatherR
 		lines = fmt.Sprintf("steady child=%di\n", cmd.Process.Pid)
 	case does("slow"):
 		time.Sleep(400 * time.Millisecond)
+	case does("late"):
+		time.Sleep(2 * time.Second)
 	case does("bad"):
 		lines += "no fields\n,x=1 v=1\nsteady value=2i\nsteady value=\"open\n"
 	case does("rubbish"):

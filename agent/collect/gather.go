@@ -71,8 +71,7 @@ func (in *instance) ask(ctx context.Context, limit time.Duration, nano int64) (*
 	var failed *program.Process
 	again := false
 	for {
-		g, known := in.host()
-		p, err := g.process(ctx, failed, false)
+		g, p, known, err := in.process(ctx, failed, false)
 		if err != nil {
 			return nil, err
 		}

@@ -37,6 +37,7 @@ type group struct {
 	gone    chan error                      // holds one: the program's file is there no more
 	next    chan *successor                 // takes over from the process that runs
 	looking sync.Mutex                      // one look at the file at a time
+	ended   chan struct{}                   // closed when there will be no process any more
 
 	mu        sync.Mutex
 	instances []*instance
@@ -52,14 +53,18 @@ type group struct {
 // launcher starts a program, a drop-in from its file.
 type launcher func(ctx context.Context, file *trust.File) (*program.Process, error)
 
-// errNoProcess is the cause where a group has not said a better one yet.
-var errNoProcess = errors.New("the plugin is still starting")
+var (
+	// errNoProcess is the cause where a group has not said a better one yet.
+	errNoProcess = errors.New("the plugin is still starting")
+	// errEnded is the cause where a group has ended.
+	errEnded = errors.New("the plugin was ended")
+)
 
 func newGroup(name string, launch launcher, log *slog.Logger) *group {
 	g := &group{
 		name: name, launch: launch, log: log.With("plugin", name), lastErr: errNoProcess,
 		first: make(chan struct{}), changed: make(chan struct{}),
-		wake: make(chan struct{}, 1), gone: make(chan error, 1), next: make(chan *successor),
+		wake: make(chan struct{}, 1), gone: make(chan error, 1), next: make(chan *successor), ended: make(chan struct{}),
 	}
 	g.started = sync.OnceFunc(func() { close(g.first) })
 	return g
@@ -69,6 +74,7 @@ func newGroup(name string, launch launcher, log *slog.Logger) *group {
 func (g *group) run(ctx context.Context) {
 	defer g.file.close()
 	defer g.ending.Wait()
+	defer close(g.ended)
 	defer g.started()
 	for b := (&backoff{first: g.delay}); g.live(ctx, b); {
 	}
@@ -272,6 +278,8 @@ func (g *group) process(ctx context.Context, not *program.Process, patient bool)
 		}
 		select {
 		case <-changed:
+		case <-g.ended:
+			return nil, errEnded
 		case <-ctx.Done():
 			if err == nil {
 				err = context.Cause(ctx)

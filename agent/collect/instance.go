@@ -2,6 +2,7 @@ package collect
 
 import (
 	"context"
+	"errors"
 	"hash/fnv"
 	"io"
 	"log/slog"
@@ -21,7 +22,7 @@ const (
 	maxOverruns = 3
 	hangTime    = config.DefaultGatherTimeout
 	// probeTimeout is how long a process may take to say that it lives.
-	probeTimeout = time.Second
+	probeTimeout = 3 * time.Second
 )
 
 // instance is one configured input: who gathers it, when, and what becomes of
@@ -60,6 +61,18 @@ func (in *instance) host() (*group, *program.Process) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	return in.group, in.configured
+}
+
+// process returns the process to call, as its group does, and the one that
+// knows this instance. Whoever waits for one goes along when it moves.
+func (in *instance) process(ctx context.Context, not *program.Process, patient bool) (g *group, p, known *program.Process, err error) {
+	for {
+		g, known = in.host()
+		p, err = g.process(ctx, not, patient)
+		if now, _ := in.host(); now == g || !errors.Is(err, errEnded) {
+			return g, p, known, err
+		}
+	}
 }
 
 func (in *instance) join(g *group) {

@@ -76,6 +76,7 @@ func (in *instance) settle(known introduction) {
 	defer in.mu.Unlock()
 	in.configured, in.description, in.mistakes = known.process, known.description, nil
 	in.prompted, in.patience = known.reply.Prompted, time.Duration(known.reply.GatherTimeoutNs)
+	in.overruns = 0 // those of another process
 	in.lines.omitHost(known.reply.OmitHost)
 	if in.counts.gathers == 0 {
 		in.counts = counts{} // what another program has refused before does not count

@@ -52,18 +52,17 @@ func TestOnceASlowProgramIsWaitedForAsLongAsItMayTake(t *testing.T) {
 
 func TestCheckAsksTheDropIns(t *testing.T) {
 	l := newLab(t)
-	l.config.startTimeout = 5 * time.Second // the sound ones start on a busy machine, too
 	wrong := func(in *config.Input) { in.JSON = []byte(`{"Wrong":"x"}`) }
 	l.add("builtin", "steady", wrong) // the node file's reader has checked it
 	l.add("right", "steady", l.dropIn("right", ""))
 	l.add("wrong", "steady", l.dropIn("wrong", ""))
 	wrong(&l.config.Inputs[2])
-	l.add("slow", "slow", l.dropIn("slow", "exec sleep 60"))
+	l.add("broken", "broken", l.dropIn("broken", "echo out of order >&2; exit 1"))
 	warnings, err := Check(t.Context(), l.config)
 	if err == nil || strings.Count(err.Error(), "Wrong: is wrong") != 1 {
 		t.Error(err)
 	}
-	if len(warnings) != 1 || !strings.Contains(warnings[0], "inputs.slow: ") || !strings.Contains(warnings[0], "no handshake within 5s") {
+	if len(warnings) != 1 || !strings.Contains(warnings[0], "inputs.broken: ") || !strings.Contains(warnings[0], "it last said: out of order") {
 		t.Errorf("%q", warnings)
 	}
 }

@@ -62,7 +62,7 @@ func TestADropInCalledExecIsADropIn(t *testing.T) {
 func TestAStreamIsPromptedOnSchedule(t *testing.T) {
 	l := newLab(t)
 	l.add("a", "execd", func(in *config.Input) {
-		in.JSON = []byte(`{"dir":"` + filepath.Join(l.dir, "a") + `","Prompted":true}`)
+		in.JSON = []byte(`{"dir":"` + filepath.Join(l.dir, "a") + `","Prompted":true,"Patience":60000000000}`)
 	})
 	l.start()
 	l.more("a", 3)
@@ -103,7 +103,7 @@ func TestAStreamThatDidNotAskIsNotGathered(t *testing.T) {
 func TestACollectorsOwnTimeoutCounts(t *testing.T) {
 	l := newLab(t)
 	l.add("a", "exec", func(in *config.Input) {
-		in.JSON = []byte(`{"dir":"` + filepath.Join(l.dir, "a") + `","Patience":20000000000}`)
+		in.JSON = []byte(`{"dir":"` + filepath.Join(l.dir, "a") + `","Patience":60000000000}`)
 		in.GatherTimeout = 100 * time.Millisecond
 	})
 	l.tell("a", "slow")

@@ -66,7 +66,7 @@ func TestReloadTouchesOnlyWhatHasChanged(t *testing.T) {
 	left := len(l.of("gone"))
 	l.more("fresh", 2)
 	l.more("changed", 2)
-	l.more("kept", 2)
+	l.more("kept", 1)
 	if n := len(l.of("gone")); n != left {
 		t.Errorf("%d lines of an input that is gone", n-left)
 	}
@@ -178,7 +178,7 @@ func TestANewFileTakesOverOnceItIsProven(t *testing.T) {
 	goesOn("a program that is not executable", "chmod +x")
 	l.put("a", version("2"), 0o755)
 	l.until("the new file runs", func() bool { return l.field("a", "version") == "2" })
-	l.more("a", 2)
+	l.more("a", 1)
 	if s := l.status("a"); s.Notice != "" || s.PID == first || s.Restarts != 1 {
 		t.Errorf("%+v", s)
 	}
@@ -195,7 +195,7 @@ func TestANewFileTakesOverOnceItIsProven(t *testing.T) {
 
 func TestANewFileThatFailsItsTrialIsNotUsed(t *testing.T) {
 	l := newLab(t)
-	l.add("a", "steady", both(l.dropIn("a", version("1")), slowly))
+	l.add("a", "steady", both(l.hasty, l.dropIn("a", version("1"))))
 	l.start()
 	l.more("a", 1)
 	l.tell("a", "freeze-version-2")

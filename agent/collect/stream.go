@@ -99,8 +99,7 @@ func (in *instance) retry() {
 
 // receive reads one stream to its end.
 func (in *instance) receive(ctx context.Context) (received bool, err error) {
-	g, known := in.host()
-	p, err := g.process(ctx, nil, true)
+	g, p, known, err := in.process(ctx, nil, true)
 	if err != nil {
 		return false, err
 	}

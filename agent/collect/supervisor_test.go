@@ -61,6 +61,7 @@ func newLab(t *testing.T) *lab {
 		}
 	})
 	l.config = Config{
+		startTimeout: patience, startPatience: patience,
 		Host: "n1", Tags: map[string]string{"host": "n1", "rack": "a"}, RoundInterval: true,
 		Builtin: []string{os.Args[0], "plugin"}, Runtime: run, Sink: l.take, hangTime: time.Second,
 		DropIns: trust.Rules{Directories: []string{l.dir}, Owner: os.Getuid()}, Shim: []string{os.Args[0], "exec-plugin"},
@@ -84,14 +85,18 @@ func (l *lab) take(_ context.Context, lines []byte, n int) {
 	}
 }
 
+// patience is for what may be slow, on a machine that is.
+const patience = 2 * time.Minute
+
 // add makes an instance of the fake collector; its behaviour is set with tell.
+// It wishes to be waited for as long as a busy machine may take: see hasty.
 func (l *lab) add(id, name string, change func(*config.Input)) {
 	l.t.Helper()
 	dir := filepath.Join(l.dir, id)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		l.t.Fatal(err)
 	}
-	options, err := json.Marshal(map[string]any{"dir": dir})
+	options, err := json.Marshal(map[string]any{"dir": dir, "Patience": patience})
 	if err != nil {
 		l.t.Fatal(err)
 	}
@@ -175,7 +180,7 @@ func (l *lab) more(id string, n int) {
 
 func (l *lab) until(what string, holds func() bool) {
 	l.t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !holds(); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); !holds(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			l.t.Fatalf("in vain waited until %s; status %+v", what, l.s.Status())
 		}
@@ -194,7 +199,12 @@ func (l *lab) status(id string) Status {
 }
 
 // slowly gives a busy machine time enough to keep every tick.
-func slowly(in *config.Input) { in.Interval = time.Second }
+func slowly(in *config.Input) { in.Interval = 2 * time.Second }
+
+// hasty has an answer taken for late before the next tick: after 450 ms.
+func (l *lab) hasty(in *config.Input) {
+	in.Interval, in.JSON = 500*time.Millisecond, []byte(`{"dir":"`+filepath.Join(l.dir, in.ID)+`"}`)
+}
 
 func both(one, other func(*config.Input)) func(*config.Input) {
 	return func(in *config.Input) {
@@ -203,8 +213,8 @@ func both(one, other func(*config.Input)) func(*config.Input) {
 	}
 }
 
-// gaps returns how many ticks of id, one a second, are missing between its
-// first and last line.
+// gaps returns how many ticks of id, which gathers slowly, are missing between
+// its first and last line.
 func (l *lab) gaps(id string) (missing int) {
 	l.t.Helper()
 	var last int64
@@ -214,7 +224,7 @@ func (l *lab) gaps(id string) (missing int) {
 			l.t.Fatal(err)
 		}
 		if last > 0 {
-			missing += int((at-last)/int64(time.Second)) - 1
+			missing += int((at-last)/int64(2*time.Second)) - 1
 		}
 		last = at
 	}
@@ -241,8 +251,9 @@ func TestLinesAreTaggedAndStampedWithTheirTick(t *testing.T) {
 			t.Errorf("timestamp %s is no tick", one.Timestamp)
 		}
 	}
+	l.until("that is counted", func() bool { s := l.status("a"); return s.State == StateOK && s.Gathered >= 2 })
 	sa, sb := l.status("a"), l.status("b")
-	if sa.PID == sb.PID || sa.Program != "vitals-plugin-even" || sb.Program != "built-in" || sa.State != StateOK || sa.Gathered < 2 {
+	if sa.PID == sb.PID || sa.Program != "vitals-plugin-even" || sb.Program != "built-in" {
 		t.Errorf("%+v\n%+v", sa, sb)
 	}
 }
@@ -252,12 +263,12 @@ func TestAKilledProcessCostsAtMostOneTick(t *testing.T) {
 	l.add("victim", "steady", both(slowly, l.dropIn("steady", "")))
 	l.add("other", "steady", slowly)
 	l.start()
-	l.more("victim", 2)
+	l.more("victim", 1)
 	pid := l.status("victim").PID
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	l.more("victim", 3)
+	l.more("victim", 2)
 	s := l.status("victim")
 	if s.PID == pid || s.Restarts != 1 {
 		t.Errorf("%+v", s)
@@ -294,7 +305,7 @@ func TestAnInstanceThatHangsGetsAProcessOfItsOwn(t *testing.T) {
 func hangs(t *testing.T, in func(*lab) func(*config.Input)) {
 	t.Helper()
 	l := newLab(t)
-	l.add("hanging", "steady", in(l))
+	l.add("hanging", "steady", both(l.hasty, in(l)))
 	l.add("other", "steady", both(in(l), slowly))
 	l.start()
 	l.more("hanging", 1)
@@ -303,7 +314,7 @@ func hangs(t *testing.T, in func(*lab) func(*config.Input)) {
 	l.tell("hanging", "hang")
 	l.until("that is told", func() bool {
 		s := l.status("hanging")
-		return s.State == StateFailing && strings.Contains(s.LastError, "no answer within 180ms")
+		return s.State == StateFailing && strings.Contains(s.LastError, "no answer within 450ms")
 	})
 	l.until("it has moved", func() bool { pid := l.status("hanging").PID; return pid != shared && pid != 0 })
 	own := l.status("hanging").PID
@@ -323,8 +334,8 @@ func hangs(t *testing.T, in func(*lab) func(*config.Input)) {
 
 func TestASharedProcessThatHangsAsAWholeIsKilled(t *testing.T) {
 	l := newLab(t)
-	l.add("a", "steady", nil)
-	l.add("b", "steady", nil)
+	l.add("a", "steady", l.hasty)
+	l.add("b", "steady", l.hasty)
 	l.start()
 	l.more("a", 1)
 	l.more("b", 1)
@@ -436,9 +447,11 @@ func TestAPluginThatLogsWithoutEndIsCutShort(t *testing.T) {
 	// A busy machine takes its time to read what is then thrown away.
 	l.add("a", "steady", both(l.dropIn("flood", ""), func(in *config.Input) { in.Interval = 3 * time.Second }))
 	l.tell("a", "flood")
+	begun := time.Now()
 	l.start()
 	l.more("a", 2)
-	if n := strings.Count(l.log.String(), "on and on"); n == 0 || n > 80 {
+	l.until("some of it is logged", func() bool { return strings.Contains(l.log.String(), "on and on") })
+	if n := strings.Count(l.log.String(), "on and on"); n > 80+int(time.Since(begun).Seconds()) { // one more each second
 		t.Errorf("%d lines of its log", n)
 	}
 }
@@ -451,9 +464,7 @@ func TestMisleadingLogEntriesAreText(t *testing.T) {
 	l.start()
 	l.more("a", 3)
 	for _, want := range []string{`{\"@message\": 5}`, "a list for a level", "no time", "an honest entry"} {
-		if !strings.Contains(l.log.String(), want) {
-			t.Errorf("the log does not say %s:\n%s", want, l.log.String())
-		}
+		l.until("the log says "+want, func() bool { return strings.Contains(l.log.String(), want) })
 	}
 }
 
@@ -471,7 +482,7 @@ func TestADeadProcessIsNoticedInSpiteOfItsOffspring(t *testing.T) {
 	if err := syscall.Kill(l.status("a").PID, syscall.SIGKILL); err != nil || child == 0 {
 		t.Fatal(err, child)
 	}
-	l.more("a", 3)
+	l.more("a", 2)
 	if n := l.gaps("a"); n > 1 {
 		t.Errorf("%d ticks are missing", n)
 	}
@@ -516,7 +527,7 @@ func TestACollectorsOwnIntervalAndFirstGather(t *testing.T) {
 	l.add("set", "rare", func(in *config.Input) { in.Interval, in.IntervalSet = 30*time.Minute, true })
 	l.start()
 	for _, id := range []string{"default", "set"} {
-		l.until("it gathers at start", func() bool { return len(l.of(id)) == 1 })
+		l.until("it gathers at start", func() bool { return len(l.of(id)) > 0 })
 	}
 	if got := l.status("default").Interval; got != time.Hour {
 		t.Error(got)
@@ -634,7 +645,7 @@ func TestCloseIsBoundedAndLeavesNothing(t *testing.T) {
 	}()
 	select {
 	case <-done:
-	case <-time.After(20 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("Close hangs")
 	}
 	for _, pid := range []int{frozen, well} {

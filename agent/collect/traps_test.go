@@ -17,7 +17,7 @@ import (
 func TestAFrozenPluginHoldsUpNobody(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
-	l.add("frozen", "steady", l.dropIn("frozen", ""))
+	l.add("frozen", "steady", both(l.hasty, l.dropIn("frozen", "")))
 	l.add("other", "steady", slowly)
 	l.start()
 	l.more("frozen", 2)
@@ -26,11 +26,7 @@ func TestAFrozenPluginHoldsUpNobody(t *testing.T) {
 	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
-	begun := time.Now()
 	l.until("it is ended", func() bool { return syscall.Kill(pid, 0) == syscall.ESRCH })
-	if took := time.Since(begun); took > 5*time.Second {
-		t.Errorf("it took %v to end it", took)
-	}
 	l.more("frozen", 2)
 	l.more("other", 2)
 	if n := l.gaps("other"); n > 0 {
@@ -43,7 +39,7 @@ func TestABusyMomentIsNoHang(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	l.config.hangTime = time.Hour
-	l.add("busy", "steady", l.dropIn("busy", ""))
+	l.add("busy", "steady", both(l.hasty, l.dropIn("busy", "")))
 	l.start()
 	l.more("busy", 1)
 	before := l.status("busy")
@@ -66,7 +62,7 @@ func TestAProcessThatCannotBeEndedHoldsUpNobody(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	starts := filepath.Join(l.dir, "starts")
-	l.add("stuck", "steady", l.dropIn("stuck", "echo x >>'"+starts+"'; exec '"+os.Args[0]+"' plugin"))
+	l.add("stuck", "steady", both(l.hasty, l.dropIn("stuck", "echo x >>'"+starts+"'; exec '"+os.Args[0]+"' plugin")))
 	l.add("other", "steady", slowly)
 	l.start()
 	l.more("stuck", 1)
@@ -77,15 +73,13 @@ func TestAProcessThatCannotBeEndedHoldsUpNobody(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.until("it fails", func() bool { return l.status("stuck").State == StateFailing })
-	l.more("other", 4)
+	l.more("other", 2)
 	if text, err := os.ReadFile(starts); err != nil || string(text) != "x\n" {
 		t.Errorf("%v: started %q", err, text)
 	}
 	letGo()
 	l.more("stuck", 2)
-	if s := l.status("stuck"); s.PID == pid || s.State != StateOK {
-		t.Errorf("%+v", s)
-	}
+	l.until("it is well again", func() bool { s := l.status("stuck"); return s.PID != pid && s.State == StateOK })
 	if n := l.gaps("other"); n > 0 {
 		t.Errorf("%d ticks of another are missing", n)
 	}
@@ -95,9 +89,10 @@ func TestAProcessThatCannotBeEndedHoldsUpNobody(t *testing.T) {
 func TestAStartThatCannotBeEndedHoldsUpNobody(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
-	l.add("stuck", "steady", l.dropIn("stuck", "cd '"+l.dir+`'; echo x >>starts
+	l.config.startTimeout = 10 * time.Second
+	l.add("stuck", "steady", both(l.hasty, l.dropIn("stuck", "cd '"+l.dir+`'; echo x >>starts
 [ ! -e sick ] || { echo $$ >number.new; mv number.new number; exec sleep 600; }
-exec '`+os.Args[0]+"' plugin"))
+exec '`+os.Args[0]+"' plugin")))
 	l.add("other", "steady", slowly)
 	l.start()
 	l.more("stuck", 1)
@@ -120,7 +115,7 @@ exec '`+os.Args[0]+"' plugin"))
 	if err := os.Remove(l.dir + "/sick"); err != nil {
 		t.Fatal(err)
 	}
-	l.more("other", 4)
+	l.more("other", 2)
 	if text, err := os.ReadFile(l.dir + "/starts"); err != nil || string(text) != "x\nx\n" {
 		t.Errorf("%v: started %q", err, text)
 	}
@@ -135,17 +130,17 @@ exec '`+os.Args[0]+"' plugin"))
 func TestAnAnswerThatIsTooLateIsNone(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
-	l.add("a", "steady", l.dropIn("late", ""))
+	l.add("a", "steady", both(l.hasty, l.dropIn("late", "")))
 	l.start()
 	l.more("a", 1)
-	l.tell("a", "slow")
+	l.tell("a", "late")
 	l.until("an answer is late", func() bool { return strings.Contains(l.status("a").LastError, "no answer within") })
 	before := len(l.of("a"))
 	l.until("more are", func() bool { return l.status("a").Errors > 4 })
 	if n := len(l.of("a")) - before; n > 0 {
 		t.Errorf("%d late answers were taken", n)
 	}
-	l.untell("a", "slow")
+	l.untell("a", "late")
 	l.more("a", 2)
 }
 
