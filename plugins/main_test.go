@@ -175,7 +175,7 @@ func start(t *testing.T, cmd *exec.Cmd) *host {
 		Plugins:          PluginSet(),
 		Cmd:              cmd,
 		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
-		StartTimeout:     30 * time.Second,
+		StartTimeout:     2 * time.Minute,
 		Logger:           hclog.New(&hclog.LoggerOptions{Level: hclog.Trace, Output: log}),
 	})
 	t.Cleanup(func() {

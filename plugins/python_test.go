@@ -177,10 +177,10 @@ func TestPyDice(t *testing.T) {
 			if got, failure := h.gather(t, "d"); got != "dice,made_in=python value=1i\n" || failure != "" {
 				t.Errorf("%q, %q", got, failure)
 			}
-			h.client.Kill() // asks it to shut down, and kills it after two seconds
-			if strings.Contains(h.log.String(), "plugin failed to exit gracefully") {
-				t.Error("Shutdown is not heard")
+			if err := h.connection.Close(); err != nil { // asks it to shut down
+				t.Error(err)
 			}
+			eventually(t, "Shutdown to be heard", func() bool { return gone(h.pid) })
 		})
 	}
 	f("in the repository", "examples/python/vitals-plugin-pydice")

@@ -109,6 +109,7 @@ type world struct {
 	restarts                    int
 	silent                      bool // its agent has no write answered
 	silentVersion, deadVersion  string
+	asked                       func() // for its state; nil: nothing more
 	state                       State
 	did                         []string
 }
@@ -116,7 +117,7 @@ type world struct {
 func newWorld(t *testing.T, p *primary) *world {
 	t.Helper()
 	w := &world{t: t, primary: p}
-	w.setup = &Setup{Root: t.TempDir(), NodeFile: "/etc/vitals/node.toml", Version: "v0.1.0", Out: &w.out, Agent: w, Service: w, Patience: 2 * time.Second}
+	w.setup = &Setup{Root: t.TempDir(), NodeFile: "/etc/vitals/node.toml", Version: "v0.1.0", Out: &w.out, Agent: w, Service: w, Patience: 2 * time.Minute}
 	w.put("/etc/machine-id", "0123456789abcdef0123456789abcdef\n")
 	w.put("/proc/device-tree/serial-number", "10000000abcdef01\x00")
 	w.put("/var/lib/dpkg/status", "")
@@ -194,6 +195,9 @@ func (w *world) Stop(context.Context) error {
 func (w *world) State(context.Context) (State, error) {
 	if !w.running {
 		return State{}, errors.New("it does not run")
+	}
+	if w.asked != nil {
+		w.asked()
 	}
 	return w.state, nil
 }
@@ -512,7 +516,7 @@ func TestNoFirstWrite(t *testing.T) {
 	if err := w.join(goodCode); err == nil || !strings.Contains(err.Error(), "503") || !strings.Contains(err.Error(), "goes on trying") {
 		t.Errorf("%v", err)
 	}
-	w.silent = false
+	w.silent, w.setup.Patience = false, 2*time.Minute
 	if err := w.join(); err != nil { // without a code
 		t.Error(err)
 	}

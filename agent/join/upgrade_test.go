@@ -293,7 +293,6 @@ func TestBadVersionsArePutBack(t *testing.T) {
 	f := func(name string, set func(w *world), want string) {
 		t.Helper()
 		w, p := upgrading(t, old)
-		w.setup.Patience = 500 * time.Millisecond
 		p.answer = newShelf("0.2.0", bad).serve
 		set(w)
 		err := w.upgrade(UpgradeOptions{})
@@ -305,7 +304,7 @@ func TestBadVersionsArePutBack(t *testing.T) {
 		}
 		w.leaves(name, "v0.1.0")
 	}
-	f("it writes nothing", func(w *world) { w.silentVersion = "v0.2.0" }, "503")
+	f("it writes nothing", func(w *world) { w.silentVersion, w.setup.Patience = "v0.2.0", 500*time.Millisecond }, "503")
 	f("it does not start", func(w *world) { w.deadVersion = "v0.2.0" }, "it does not start")
 	f("no service, and it writes nothing", func(w *world) { w.managed, w.running = false, false }, "refused")
 	f("broken off", func(w *world) {
@@ -313,7 +312,11 @@ func TestBadVersionsArePutBack(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		w.setup.Apart = func(context.Context) error {
 			w.setup.Apart = nil
-			time.AfterFunc(200*time.Millisecond, cancel)
+			w.asked = func() {
+				if w.state.Version == w.silentVersion {
+					cancel()
+				}
+			}
 			return w.setup.Upgrade(ctx, UpgradeOptions{})
 		}
 	}, "it was broken off")

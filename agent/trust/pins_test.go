@@ -259,7 +259,7 @@ func TestALockFileThatIsNone(t *testing.T) {
 				if err == nil || !strings.Contains(err.Error(), want) {
 					t.Errorf("%s: %v", name, err)
 				}
-			case <-time.After(5 * time.Second):
+			case <-time.After(2 * time.Minute):
 				t.Fatalf("%s is waited for", name)
 			}
 		}

@@ -124,7 +124,7 @@ func TestGather(t *testing.T) {
 		t.Helper()
 		t.Run(name, func(t *testing.T) {
 			t.Helper()
-			got, err := plugintest.Configure(t, Description(), options).TryGather()
+			got, err := plugintest.Configure(t, Description(), "timeout = \"2m\"\n"+options).TryGather()
 			if got != want {
 				t.Errorf("lines %.300q (%d bytes), want %.300q (%d bytes)", got, len(got), want, len(want))
 			}
@@ -178,7 +178,7 @@ func TestCommandsRunAtTheSameTime(t *testing.T) {
 	dir := t.TempDir()
 	meet := script(t, "meet", fmt.Sprintf(`touch %[1]s/$1; while [ ! -e %[1]s/$2 ]; do sleep 0.01; done; echo m,n=$1 x=1`, dir))
 	got := plugintest.Configure(t, Description(),
-		fmt.Sprintf("timeout = \"30s\"\ncommands = [[%[1]q, \"a\", \"b\"], [%[1]q, \"b\", \"a\"]]", meet)).Gather()
+		fmt.Sprintf("timeout = \"2m\"\ncommands = [[%[1]q, \"a\", \"b\"], [%[1]q, \"b\", \"a\"]]", meet)).Gather()
 	if got != "m,n=a x=1\nm,n=b x=1\n" {
 		t.Error(got)
 	}
@@ -200,7 +200,7 @@ func gone(t *testing.T, file string) {
 
 func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	for end := time.Now().Add(30 * time.Second); !holds(); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); !holds(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("in vain waited for " + what)
 		}
@@ -208,11 +208,12 @@ func eventually(t *testing.T, what string, holds func() bool) {
 }
 
 func TestTimeoutEndsTheWholeGroup(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
-	in := plugintest.Configure(t, Description(), "timeout = \"300ms\"\nignore_error = true\n"+
+	in := plugintest.Configure(t, Description(), "timeout = \"5s\"\nignore_error = true\n"+
 		shell(fmt.Sprintf("sleep 600 & echo $! >%[1]s/child; echo $$ >%[1]s/leader; echo m x=1; wait", dir)))
 	got, err := in.TryGather()
-	if got != "" || err == nil || !strings.Contains(err.Error(), "not done within its timeout of 300ms") {
+	if got != "" || err == nil || !strings.Contains(err.Error(), "not done within its timeout of 5s") {
 		t.Errorf("%q %v", got, err)
 	}
 	gone(t, dir+"/child")
@@ -220,8 +221,9 @@ func TestTimeoutEndsTheWholeGroup(t *testing.T) {
 }
 
 func TestAProgramThatIgnoresSIGTERMIsKilled(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
-	in := plugintest.Configure(t, Description(), "timeout = \"300ms\"\n"+
+	in := plugintest.Configure(t, Description(), "timeout = \"5s\"\n"+
 		shell(fmt.Sprintf("trap '' TERM; (echo $$ >%[1]s/leader; sleep 600) & echo $! >%[1]s/child; while :; do sleep 600; done", dir)))
 	if _, err := in.TryGather(); err == nil || !strings.Contains(err.Error(), "timeout") {
 		t.Error(err)
