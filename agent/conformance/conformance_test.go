@@ -93,7 +93,7 @@ func TestBuiltInCollectorsKeepTheContract(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	results, good := drive(t, Config{Argv: self(t, "plugin"), Tables: tables, primeTime: 50 * time.Millisecond, streamTime: 500 * time.Millisecond})
+	results, good := drive(t, Config{Argv: self(t, "plugin"), Tables: tables, primeTime: 50 * time.Millisecond, streamTime: 2 * time.Second})
 	for _, r := range results {
 		// A collector may find nothing on this machine, or a disk twice.
 		if slices.Contains([]string{"gather", "lines", "sample", "one value for a point"}, r.Item) && r.Status == Warn {
@@ -216,11 +216,13 @@ func TestBrokenPrograms(t *testing.T) {
 			t.Parallel()
 			c := Config{
 				Argv: self(t, "fixture", broken), BuiltIn: func(name string) bool { return name == "cpu" },
-				primeTime: 20 * time.Millisecond, streamTime: 200 * time.Millisecond,
+				primeTime: 20 * time.Millisecond, streamTime: time.Second,
 			}
 			switch broken { // what never comes is not waited for in full
-			case "no handshake", "hangs", "hangs once cancelled", "stream prompted in vain", "stream opens once":
-				c.startTimeout, c.gatherTimeout = 2*time.Second, time.Second
+			case "no handshake":
+				c.startTimeout = 2 * time.Second
+			case "hangs", "hangs once cancelled", "stream prompted in vain", "stream opens once":
+				c.gatherTimeout = 2 * time.Second
 			}
 			results, good := drive(t, c)
 			require(t, results, want)

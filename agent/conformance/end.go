@@ -19,7 +19,7 @@ const (
 	// lifelineTime is how long it may outlive its host.
 	lifelineTime = 5 * time.Second
 	// settleTime is what the kernel may need to end what has been killed.
-	settleTime = 500 * time.Millisecond
+	settleTime = 2 * time.Second
 )
 
 func endItems() []item {
@@ -115,7 +115,7 @@ func nothingLeft(ctx context.Context, c *check, v *verdict) {
 	for _, p := range c.ended {
 		left := p.leftProcesses()
 		for end := time.Now().Add(settleTime); len(left) > 0 && time.Now().Before(end); left = p.leftProcesses() {
-			sleep(ctx, settleTime/10)
+			sleep(ctx, settleTime/40)
 		}
 		for _, pid := range left {
 			v.fail("process %d, %s", pid, commandOf(pid))
