@@ -252,6 +252,7 @@ func (a *agent) testGather(ctx context.Context) error {
 		for l := range strings.Lines(string(lines)) {
 			fmt.Fprint(out, "> ", l)
 		}
+		_ = out.Flush() // whoever waits sees an event when it comes; the last one returns the error
 	}
 	err := a.gatherOnce(ctx, sink)
 	return errors.Join(out.Flush(), err)

@@ -25,7 +25,7 @@ import (
 func serving(t *testing.T, path string) {
 	t.Helper()
 	serve(t, path)
-	for deadline := time.Now().Add(20 * time.Second); !control.Running("agent"); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); !control.Running("agent"); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("the agent does not answer")
 		}

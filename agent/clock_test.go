@@ -19,7 +19,7 @@ func TestABoardWithoutABattery(t *testing.T) {
 	db := newStore(t)
 	path, _ := node(t, `
 [agent]
-interval = "100ms"
+interval = "300ms"
 flush_interval = "100ms"
 omit_hostname = true
 buffer_directory = "$DIR/buffer"
@@ -55,7 +55,7 @@ urls = ["`+db.URL+`"]
 	go func() { done <- a.run(ctx) }()
 	until := func(what string, reached func(status) bool) {
 		t.Helper()
-		for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
 			var s status
 			err := control.Get(t.Context(), "agent", "/status", &s)
 			if err == nil && reached(s) {
@@ -85,7 +85,7 @@ urls = ["`+db.URL+`"]
 	sent := strings.Split(strings.TrimSpace(db.String()), "\n")
 	for _, l := range sent[:5] {
 		at := begun.Add(late).UnixNano()
-		if nano := stampOf(t, l); nano < at-int64(2*time.Second) || nano > at+int64(time.Minute) {
+		if nano := stampOf(t, l); nano < at-int64(2*time.Second) || nano > at+int64(time.Hour) {
 			t.Errorf("%s: %v from when it was gathered", l, time.Duration(nano-at))
 		}
 	}

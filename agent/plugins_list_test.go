@@ -82,7 +82,7 @@ func TestPluginsListAsksTheRunningAgent(t *testing.T) {
 	path, dir := node(t, "[agent]\nplugin_owner = \"$UID\"\ninterval = \"1s\"\nplugin_directory = [\"$DIR\"]\n[[inputs.dice]]\n[[outputs.file]]\nfiles = [\"$DIR/out\"]\n")
 	dice := buildDice(t, dir)
 	serve(t, path)
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
 		l, got := listed(t) // without --config: the agent knows which file
 		if in := got[dice].Inputs; l.AgentRuns && len(in) == 1 && in[0].ID == "dice" && in[0].State == "ok" && in[0].PID > 0 {
 			return

@@ -37,7 +37,7 @@ func TestLostEventsAreNotTheEndOfAll(t *testing.T) {
 	for range 3 {
 		select {
 		case events.Errors <- fsnotify.ErrEventOverflow:
-		case <-time.After(20 * time.Second):
+		case <-time.After(patience):
 			t.Fatal("nobody listens")
 		}
 	}
