@@ -114,6 +114,7 @@ func TestBuffersOfARunningAgent(t *testing.T) {
 	dead := fmt.Sprintf("[[outputs.influxdb]]\n  urls = [\"http://127.0.0.1:%d\"]\n  skip_database_creation = true\n  timeout = \"1m\"\n", freePort(t))
 	file := m.file("node.toml", bufferNode+dead+"  alias = \"old\"\n")
 	agent := m.start("vitals-agent", "--config", file)
+	m.until("both inputs gather", []string{"status"}, `(?m)^\S+ +ok .*\n\S+ +ok `)
 	m.until("it waits", list, `(?m)^old +old +[1-9]`)
 	agent.stop()
 
