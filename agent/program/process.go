@@ -283,11 +283,12 @@ func (p *Process) Age() time.Duration { return time.Since(p.started) }
 // Exited is closed when the process is gone.
 func (p *Process) Exited() <-chan struct{} { return p.child.exited }
 
-// Err is how the process has ended, once it has.
+// Err is how the process has ended, once it has. One that was about to be killed
+// may have ended by itself before, for on a busy machine that takes long.
 func (p *Process) Err() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.why != nil {
+	if p.why != nil && p.child.err != nil && !p.Crashed() {
 		return p.why
 	}
 	if p.child.err == nil {

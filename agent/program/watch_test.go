@@ -2,6 +2,7 @@ package program
 
 import (
 	"context"
+	"os/exec"
 	"testing"
 
 	"google.golang.org/grpc/connectivity"
@@ -48,5 +49,18 @@ func TestAConnectionThatSaysLateThatItIsReadyIsNotBroken(t *testing.T) {
 			t.Errorf("%v: broken: %v", c.states, broken)
 		}
 		cancel()
+	}
+}
+
+// On a busy machine the end of a process is known long after that of its
+// connection, for which it is then to be killed.
+func TestAProcessThatHasEndedIsNotSaidToLiveOn(t *testing.T) {
+	for script, want := range map[string]string{
+		"exit 3": "exit status 3", "exit 0": "it ended by itself", "kill -TERM $$": "signal: terminated", "kill -KILL $$": errDeaf.Error(),
+	} {
+		p := &Process{child: &child{err: exec.Command("sh", "-c", script).Run()}, why: errDeaf}
+		if got := p.Err(); got.Error() != want {
+			t.Errorf("%s: %v, want %s", script, got, want)
+		}
 	}
 }
