@@ -119,12 +119,15 @@ func script(t *testing.T, name, text string) string {
 
 func shell(text string) string { return fmt.Sprintf("commands = [[\"sh\", \"-c\", '''%s''']]\n", text) }
 
+// patiently is for a machine that takes longer than the default.
+const patiently = "timeout = \"2m\"\n"
+
 func TestGather(t *testing.T) {
 	f := func(name, options, want, failure string) {
 		t.Helper()
 		t.Run(name, func(t *testing.T) {
 			t.Helper()
-			got, err := plugintest.Configure(t, Description(), "timeout = \"2m\"\n"+options).TryGather()
+			got, err := plugintest.Configure(t, Description(), patiently+options).TryGather()
 			if got != want {
 				t.Errorf("lines %.300q (%d bytes), want %.300q (%d bytes)", got, len(got), want, len(want))
 			}
@@ -161,7 +164,7 @@ func TestPatternsAreReadAtEveryGather(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	in := plugintest.Configure(t, Description(), fmt.Sprintf(`commands = [["%s/*.sh", "x y"]]`, dir))
+	in := plugintest.Configure(t, Description(), patiently+fmt.Sprintf(`commands = [["%s/*.sh", "x y"]]`, dir))
 	if _, err := in.TryGather(); err == nil || !strings.Contains(err.Error(), "*.sh: no such file") {
 		t.Error(err)
 	}
@@ -178,7 +181,7 @@ func TestCommandsRunAtTheSameTime(t *testing.T) {
 	dir := t.TempDir()
 	meet := script(t, "meet", fmt.Sprintf(`touch %[1]s/$1; while [ ! -e %[1]s/$2 ]; do sleep 0.01; done; echo m,n=$1 x=1`, dir))
 	got := plugintest.Configure(t, Description(),
-		fmt.Sprintf("timeout = \"2m\"\ncommands = [[%[1]q, \"a\", \"b\"], [%[1]q, \"b\", \"a\"]]", meet)).Gather()
+		patiently+fmt.Sprintf("commands = [[%[1]q, \"a\", \"b\"], [%[1]q, \"b\", \"a\"]]", meet)).Gather()
 	if got != "m,n=a x=1\nm,n=b x=1\n" {
 		t.Error(got)
 	}
@@ -246,7 +249,7 @@ func TestAGrandchildThatHoldsThePipes(t *testing.T) {
 
 func TestAGrandchildThatLetsGoOfThePipesMayStay(t *testing.T) {
 	dir := t.TempDir()
-	in := plugintest.Configure(t, Description(), shell(fmt.Sprintf("sleep 600 >/dev/null 2>&1 & echo $! >%s/child; echo m x=1", dir)))
+	in := plugintest.Configure(t, Description(), patiently+shell(fmt.Sprintf("sleep 600 >/dev/null 2>&1 & echo $! >%s/child; echo m x=1", dir)))
 	if got := in.Gather(); got != "m x=1\n" {
 		t.Error(got)
 	}
@@ -303,7 +306,7 @@ func TestLogStderr(t *testing.T) {
 			return slog.Attr{}
 		}})
 		server := plugins.NewServer(slog.New(handler), Description())
-		if _, err := server.Configure(t.Context(), &proto.ConfigureRequest{Collector: "exec", LogLevel: "trace", ConfigToml: []byte(options)}); err != nil {
+		if _, err := server.Configure(t.Context(), &proto.ConfigureRequest{Collector: "exec", LogLevel: "trace", ConfigToml: []byte(patiently + options)}); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := server.Gather(t.Context(), &proto.GatherRequest{}); err != nil {

@@ -409,7 +409,7 @@ func TestStopping(t *testing.T) {
 // A program gets the chance to end well: its standard input ends first.
 func TestStandardInputEndsFirst(t *testing.T) {
 	dir := t.TempDir()
-	s := start(t, "", "trap 'echo TERM >"+dir+"/how' TERM; echo ready v=1 1; while read line; do :; done; echo EOF >"+dir+"/how.new; mv "+dir+"/how.new "+dir+"/how")
+	s := start(t, "", "trap 'echo TERM >"+dir+"/how' TERM; echo ready v=1 1; while read line; do :; done; echo EOF >"+dir+"/how")
 	s.gets("ready")
 	s.stop()
 	eventually(t, "its end", func() bool {
