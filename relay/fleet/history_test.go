@@ -140,7 +140,7 @@ func TestSnapshot(t *testing.T) {
 	}
 	l.save()
 	again := newLabAt(t, Config{Directory: dir}, l.now)
-	ignore := cmpopts.IgnoreFields(Node{}, "CPUHistory", "LinesPerMinute")
+	ignore := cmpopts.IgnoreFields(Node{}, "LinesPerMinute")
 	if d := cmp.Diff(l.node("a b"), again.node("a b"), ignore, cmpopts.EquateEmpty()); d != "" {
 		t.Error(d)
 	}

@@ -242,6 +242,19 @@ func (r *record) throttled() (now []string) {
 	return now
 }
 
+// resume takes for the last readings of the CPU what the history has of them, so
+// that they do not begin anew with each start of the relay.
+func (r *record) resume() {
+	for _, b := range r.history[chiefCPU].blocks {
+		for _, code := range b.codes {
+			if code != 0 {
+				r.recent[r.written%recentSize] = float32(decode(code))
+				r.written++
+			}
+		}
+	}
+}
+
 func (r *record) cpuHistory() []float32 {
 	n := min(r.written, recentSize)
 	if !r.figure(cpuPercent).known {

@@ -213,6 +213,7 @@ func (v *View) revive(s savedRecord) *record {
 			v.reviveBlock(&r.history[c], h)
 		}
 	}
+	r.resume()
 	return r
 }
 
