@@ -325,7 +325,7 @@ func TestMisbehavingProgramsCostOnlyThemselves(t *testing.T) {
 		"good":    `n=0; while read -r _; do n=$((n+1)); echo "good n=${n}i"; done`,
 		"silent":  `exec sleep 600`,
 		"deaf":    `exec <&-; exec sleep 600`,
-		"garbage": `while head -c 10000 /dev/urandom; do sleep 0.2; done`,
+		"garbage": `while head -c 10000 /dev/urandom | tr -d =; do sleep 0.2; done`, // without = there is no line in it
 		"endless": `head -c 10000000 /dev/zero | tr '\0' x; echo; echo after v=1i 1; exec sleep 600`,
 		"openend": `printf 'broken s="never closed\n'; head -c 200000 /dev/zero | tr '\0' '\n'; echo closed v=1i 1; exec sleep 600`,
 		"brief":   `exit 3`,
