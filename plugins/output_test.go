@@ -11,16 +11,25 @@ import (
 	"time"
 )
 
-// What a pipe holds at the deadline is read, however late the reader comes, and
-// who goes on holding the pipe open is not waited for.
-func TestOutputIsReadAfterItsDeadline(t *testing.T) {
+// printed is what a process prints, and our hold of its end.
+func printed(t *testing.T) (*Output, *os.File) {
+	t.Helper()
 	pipe, write, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer write.Close()
 	o := NewOutput(pipe)
-	defer o.Close()
+	t.Cleanup(func() {
+		o.Close()
+		write.Close()
+	})
+	return o, write
+}
+
+// What a pipe holds at the deadline is read, however late the reader comes, and
+// who goes on holding the pipe open is not waited for.
+func TestOutputIsReadAfterItsDeadline(t *testing.T) {
+	o, write := printed(t)
 	long := strings.Repeat("x", 50_000)
 	if _, err := write.WriteString(long); err != nil {
 		t.Fatal(err)
@@ -41,13 +50,7 @@ func TestOutputIsReadAfterItsDeadline(t *testing.T) {
 }
 
 func TestOutputWithoutEndIsNotReadForEver(t *testing.T) {
-	pipe, write, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer write.Close()
-	o := NewOutput(pipe)
-	defer o.Close()
+	o, write := printed(t)
 	if err := o.SetReadDeadline(time.Now().Add(-time.Second)); err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,9 @@
 package influx
 
-import "net/url"
+import (
+	"cmp"
+	"net/url"
+)
 
 // address is where a batch of t is written: the path and the query of the
 // version's API.
@@ -15,7 +18,7 @@ func (c *Client) address(t Target) (path string, query url.Values) {
 }
 
 func (c *Client) v1Query(t Target) url.Values {
-	q := url.Values{"db": {or(c.config.Database, t.Database)}}
+	q := url.Values{"db": {cmp.Or(c.config.Database, t.Database)}}
 	// A retention policy belongs to its database: one of the batch's means
 	// nothing in another database.
 	rp := c.config.RetentionPolicy
@@ -46,7 +49,7 @@ func (c *Client) v2Query(t Target) url.Values {
 			bucket += "/" + t.RetentionPolicy
 		}
 	}
-	q := url.Values{"bucket": {bucket}, "precision": {or(t.Precision, "ns")}}
+	q := url.Values{"bucket": {bucket}, "precision": {cmp.Or(t.Precision, "ns")}}
 	if c.config.Organization != "" {
 		q.Set("org", c.config.Organization)
 	}

@@ -185,7 +185,7 @@ func message(resp *http.Response, body []byte) (string, []named) {
 	if text := bytes.TrimSpace(body); len(text) > 0 {
 		return string(text), nil
 	}
-	return or(resp.Header.Get("X-Influxdb-Error"), "no reason given"), nil
+	return cmp.Or(resp.Header.Get("X-Influxdb-Error"), "no reason given"), nil
 }
 
 // namedLines reads the lines that an answer names: a list of them, or one.

@@ -178,13 +178,6 @@ func (c *Client) writeTo(ctx context.Context, at *base, t Target, body []byte) *
 	return classify(resp, answer)
 }
 
-func or(a, b string) string {
-	if a != "" {
-		return a
-	}
-	return b
-}
-
 // maxAnswer bounds what is read of an answer. A partial write names its bad
 // lines, so it may be long.
 const maxAnswer = 1 << 20
